@@ -1,0 +1,1 @@
+//! tollgate: an API gateway on pingora.
