@@ -1,1 +1,3 @@
 //! tollgate: an API gateway on pingora.
+
+pub mod config;
