@@ -1,3 +1,4 @@
 //! tollgate: an API gateway on pingora.
 
+pub mod registry;
 pub mod config;
