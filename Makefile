@@ -1,0 +1,32 @@
+# Everything a newcomer needs: `make run` shows the gateway at work, `make test` proves it.
+# Both set up what is missing on a Debian or Ubuntu that has make and Rust.
+
+CARGO := cargo
+export TOLLGATE_CACHE ?= $(HOME)/.cache/tollgate
+
+.PHONY: run test test-real bench release setup fmt
+
+run: setup ## The gateway on the shipped routes.toml, with three instances that register themselves
+	$(CARGO) run --locked -- demo
+
+test: setup ## Format, lints, unit, integration and doc tests
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	$(CARGO) test --locked
+
+test-real: setup ## What needs registry servers and clients of other languages; builds them once into $TOLLGATE_CACHE
+	tests/servers/fetch.sh
+	$(CARGO) test --locked --test servers --test it -- --ignored --nocapture --test-threads=1
+
+bench: setup ## Micro benchmarks of the hot path
+	$(CARGO) bench --locked
+
+release: setup ## The real binary: fat LTO, target/release/tollgate
+	$(CARGO) build --release --locked
+
+fmt:
+	$(CARGO) fmt
+
+# pingora builds zlib-ng with cmake, and aws-lc with a C compiler.
+setup:
+	@.ci/setup cmake:cmake cc:gcc
