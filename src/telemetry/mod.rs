@@ -1,0 +1,7 @@
+//! What is seen of tollgate from outside: metrics, the access log, and the log of the process.
+//!
+//! Called by every layer above. It imports nothing of tollgate, and no request ever waits for it.
+
+mod words;
+
+pub use words::{Outcome, Policies, Policy, RetryReason};
