@@ -3,8 +3,133 @@
 //! Called by `snapshot` for handles, by `gateway` through them, by `admin` for the page. No label ever comes from a
 //! request, and a series lives exactly as long as its handle.
 
+mod counts;
+mod handles;
 mod histogram;
 pub mod names;
 mod page;
+mod process;
+mod route;
+mod upstream;
 
-pub use self::page::{Labels, Page, Samples};
+use std::{sync::Arc, time::SystemTime};
+
+use prometheus::{core, proto};
+
+use self::{handles::Handles, process::Process};
+pub use self::{
+    page::{Labels, Page, Samples},
+    process::{BuildInfo, NO_ROUTE},
+    route::{FinishedRequest, InFlight, RouteMetrics},
+    upstream::UpstreamMetrics,
+};
+
+/// All metrics of one gateway. A clone is the same metrics.
+#[derive(Clone)]
+pub struct Metrics {
+    live: Arc<Live>,
+    registry: prometheus::Registry,
+    unmatched: Arc<RouteMetrics>,
+}
+
+/// What is live now.
+struct Live {
+    routes: Handles<RouteMetrics>,
+    upstreams: Handles<UpstreamMetrics>,
+    process: Process,
+}
+
+/// Lets the prometheus registry walk the live handles at each scrape.
+struct Walk(Arc<Live>);
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Metrics of their own: two gateways in one process share none.
+    pub fn new(build: BuildInfo) -> Self {
+        let process = Process::new(build);
+        let live =
+            Arc::new(Live { routes: Handles::default(), upstreams: Handles::default(), process });
+        let registry = prometheus::Registry::new();
+        register(&registry, Box::new(Walk(live.clone())));
+        #[cfg(target_os = "linux")]
+        register(&registry, Box::new(prometheus::process_collector::ProcessCollector::for_self()));
+        let unmatched = live.route(NO_ROUTE);
+        Self { live, registry, unmatched }
+    }
+
+    /// The handle of a route: the live one of that name, so that its counts go on, or else a new one.
+    pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
+        self.live.route(name)
+    }
+
+    /// The handle for requests that no route matched.
+    pub fn unmatched(&self) -> &Arc<RouteMetrics> {
+        &self.unmatched
+    }
+
+    /// The handle of an upstream: the live one of that name, so that its counts go on, or else a new one.
+    pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
+        self.live.upstreams.resolve(name, UpstreamMetrics::new)
+    }
+
+    /// Says with which config the process starts.
+    pub fn config_started(&self, hash: &str, now: SystemTime) {
+        self.live.process.config_in_use(hash, now);
+    }
+
+    /// Says that a reload brought this config into use.
+    pub fn config_reloaded(&self, hash: &str, now: SystemTime) {
+        self.live.process.config_in_use(hash, now);
+        self.live.process.reload_applied();
+    }
+
+    /// Says that a reload was refused, and the config in use stays.
+    pub fn config_refused(&self) {
+        self.live.process.reload_refused();
+    }
+
+    /// A page with everything that is counted here, to which the caller adds what it reads elsewhere.
+    pub fn gather(&self) -> Page {
+        Page::from_families(self.registry.gather())
+    }
+}
+
+fn register(registry: &prometheus::Registry, collector: Box<dyn core::Collector>) {
+    if let Err(error) = registry.register(collector) {
+        tracing::error!(%error, "Some metrics will be missing");
+    }
+}
+
+// === impl Live ===
+
+impl Live {
+    fn route(&self, name: &str) -> Arc<RouteMetrics> {
+        let overhead = self.process.overhead.clone();
+        self.routes.resolve(name, |name| RouteMetrics::new(name, overhead))
+    }
+}
+
+// === impl Walk ===
+
+impl core::Collector for Walk {
+    /// None: which series there are changes with every config.
+    fn desc(&self) -> Vec<&core::Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<proto::MetricFamily> {
+        let mut page = Page::default();
+        for route in self.0.routes.live() {
+            route.collect(&mut page);
+        }
+        for upstream in self.0.upstreams.live() {
+            upstream.collect(&mut page);
+        }
+        self.0.process.collect(&mut page);
+        page.into_families()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! What is counted for one route.
+//!
+//! Called by `gateway` for each request. Nothing here looks a label up: the snapshot holds the handle.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use http::Method;
+
+use super::{
+    counts::{Counts, StatusCounts},
+    histogram::{Histogram, REQUEST},
+    names,
+    page::Page,
+};
+use crate::telemetry::{Outcome, Policy};
+
+/// A route's series. They stand on the page for as long as a handle is held.
+pub struct RouteMetrics {
+    name: Arc<str>,
+    requests: StatusCounts,
+    outcomes: Counts<{ Outcome::COUNT }>,
+    duration: Histogram<16>,
+    /// The same for all routes.
+    overhead: Arc<Overhead>,
+    in_flight: AtomicU64,
+    request_bytes: AtomicU64,
+    response_bytes: AtomicU64,
+    shadow_rejections: Counts<{ Policy::COUNT }>,
+}
+
+/// A request that has ended, as metrics see it.
+#[derive(Clone, Debug)]
+pub struct FinishedRequest<'a> {
+    pub method: &'a Method,
+    /// The status that the client got; 499 when it went away before one.
+    pub status: u16,
+    pub outcome: Outcome,
+    /// From the first byte of its head to the last byte of its response.
+    pub duration: Duration,
+    /// The part of it that was not spent waiting for client or upstream.
+    pub overhead: Duration,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+}
+
+/// Counts a request as in flight until it is dropped.
+#[must_use = "a request is in flight for as long as this is held"]
+pub struct InFlight(Arc<RouteMetrics>);
+
+pub(super) type Overhead = Histogram<8>;
+
+// === impl RouteMetrics ===
+
+impl RouteMetrics {
+    pub(super) fn new(name: Arc<str>, overhead: Arc<Overhead>) -> Self {
+        Self {
+            name,
+            requests: StatusCounts::default(),
+            outcomes: Counts::default(),
+            duration: Histogram::new(&REQUEST),
+            overhead,
+            in_flight: AtomicU64::new(0),
+            request_bytes: AtomicU64::new(0),
+            response_bytes: AtomicU64::new(0),
+            shadow_rejections: Counts::default(),
+        }
+    }
+
+    /// Counts a request that has just come in.
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight(self.clone())
+    }
+
+    /// Counts a request that has ended.
+    pub fn record(&self, request: &FinishedRequest<'_>) {
+        self.requests.add(request.method, request.status);
+        self.outcomes.add(request.outcome as usize);
+        self.duration.observe(request.duration);
+        self.overhead.observe(request.overhead);
+        // Most requests have no body, and a load is cheaper to share than an addition.
+        if request.request_bytes > 0 {
+            self.request_bytes.fetch_add(request.request_bytes, Relaxed);
+        }
+        if request.response_bytes > 0 {
+            self.response_bytes.fetch_add(request.response_bytes, Relaxed);
+        }
+    }
+
+    /// Counts a request that `policy` would have refused were it not in shadow mode.
+    pub fn shadow_rejection(&self, policy: Policy) {
+        self.shadow_rejections.add(policy as usize);
+    }
+
+    pub(super) fn collect(&self, page: &mut Page) {
+        let route = ("route", &*self.name);
+        let mut requests = page.counter(&names::HTTP_REQUESTS);
+        self.requests.for_each(|method, code, count| {
+            requests.sample(&[route, ("method", method), ("code", code)], count);
+        });
+        let mut outcomes = page.counter(&names::OUTCOMES);
+        for outcome in Outcome::ALL {
+            // Zeros too, or the first of a rare outcome could raise no alert.
+            let count = self.outcomes.load(*outcome as usize);
+            outcomes.sample(&[route, ("outcome", outcome.as_str())], count);
+        }
+        page.histogram(&names::HTTP_REQUEST_DURATION).sample(&[route], &self.duration);
+        let in_flight = self.in_flight.load(Relaxed) as f64;
+        page.gauge(&names::HTTP_REQUESTS_IN_FLIGHT).sample(&[route], in_flight);
+        page.counter(&names::HTTP_REQUEST_BYTES).sample(&[route], self.request_bytes.load(Relaxed));
+        page.counter(&names::HTTP_RESPONSE_BYTES)
+            .sample(&[route], self.response_bytes.load(Relaxed));
+        let mut shadow = page.counter(&names::SHADOW_REJECTIONS);
+        for policy in Policy::ALL {
+            let count = self.shadow_rejections.load(*policy as usize);
+            if count > 0 {
+                shadow.sample(&[route, ("policy", policy.as_str())], count);
+            }
+        }
+    }
+}
+
+// === impl InFlight ===
+
+impl InFlight {
+    /// The route that the request counts for.
+    pub fn route(&self) -> &Arc<RouteMetrics> {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
