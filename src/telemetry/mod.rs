@@ -2,6 +2,7 @@
 //!
 //! Called by every layer above. It imports nothing of tollgate, and no request ever waits for it.
 
+pub mod access_log;
 pub mod metrics;
 mod words;
 

@@ -1,0 +1,218 @@
+//! JSON by hand into a byte buffer, without formatting machinery.
+//!
+//! Called by the access log for each line. Whatever the bytes of a value, what is written is valid JSON on one line,
+//! and harmless on a terminal.
+
+use std::{net::IpAddr, time::Duration};
+
+/// The most bytes of one value that are written; what is longer ends in `…`.
+pub(super) const MAX_VALUE: usize = 2048;
+
+/// An object that is being written.
+pub(super) struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    separator: u8,
+}
+
+// === impl Object ===
+
+impl<'a> Object<'a> {
+    pub(super) fn open(out: &'a mut Vec<u8>) -> Self {
+        Self { out, separator: b'{' }
+    }
+
+    pub(super) fn close(self) {
+        self.out.push(b'}');
+    }
+
+    /// A member whose value `write` writes, whole and valid.
+    pub(super) fn raw(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.out.push(self.separator);
+        self.separator = b',';
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        write(self.out);
+    }
+
+    /// A string from anywhere, UTF-8 or not.
+    pub(super) fn bytes(&mut self, key: &str, value: &[u8]) {
+        self.raw(key, |out| quoted(out, |out| escape(out, value)));
+    }
+
+    pub(super) fn str(&mut self, key: &str, value: &str) {
+        self.bytes(key, value.as_bytes());
+    }
+
+    pub(super) fn number(&mut self, key: &str, value: u64) {
+        self.raw(key, |out| decimal(out, value));
+    }
+
+    /// Milliseconds, to the microsecond.
+    pub(super) fn millis(&mut self, key: &str, value: Duration) {
+        let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+        self.raw(key, |out| {
+            decimal(out, micros / 1000);
+            out.push(b'.');
+            padded(out, (micros % 1000) as u32, 3);
+        });
+    }
+
+    pub(super) fn ip(&mut self, key: &str, value: IpAddr) {
+        self.raw(key, |out| quoted(out, |out| address(out, value)));
+    }
+}
+
+pub(super) fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    out.push(b'"');
+    write(out);
+    out.push(b'"');
+}
+
+pub(super) fn decimal(out: &mut Vec<u8>, mut value: u64) {
+    let start = out.len();
+    loop {
+        out.push(b'0' + (value % 10) as u8);
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    if let Some(digits) = out.get_mut(start..) {
+        digits.reverse();
+    }
+}
+
+/// The last `width` digits of a number, with leading zeros.
+pub(super) fn padded(out: &mut Vec<u8>, mut value: u32, width: usize) {
+    let start = out.len();
+    for _ in 0..width {
+        out.push(b'0' + (value % 10) as u8);
+        value /= 10;
+    }
+    if let Some(digits) = out.get_mut(start..) {
+        digits.reverse();
+    }
+}
+
+pub(super) fn address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(v4) => {
+            for (i, octet) in v4.octets().into_iter().enumerate() {
+                if i > 0 {
+                    out.push(b'.');
+                }
+                decimal(out, octet.into());
+            }
+        }
+        // RFC 5952 has rules enough to leave them to the standard library.
+        IpAddr::V6(v6) => {
+            let _ = std::io::Write::write_fmt(out, format_args!("{v6}"));
+        }
+    }
+}
+
+fn escape(out: &mut Vec<u8>, value: &[u8]) {
+    let (value, cut) = match value.get(..MAX_VALUE) {
+        Some(head) if value.len() > MAX_VALUE => (head, true),
+        _ => (value, false),
+    };
+    if value.iter().all(|byte| is_plain(*byte)) {
+        out.extend_from_slice(value);
+    } else {
+        for chunk in value.utf8_chunks() {
+            chunk.valid().chars().for_each(|c| escape_char(out, c));
+            if !chunk.invalid().is_empty() {
+                out.extend_from_slice("\u{fffd}".as_bytes());
+            }
+        }
+    }
+    if cut {
+        out.extend_from_slice("…".as_bytes());
+    }
+}
+
+fn is_plain(byte: u8) -> bool {
+    (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\'
+}
+
+fn escape_char(out: &mut Vec<u8>, c: char) {
+    match c {
+        '"' | '\\' => out.extend_from_slice(&[b'\\', c as u8]),
+        // JSON allows DEL and the C1 controls as they are; a terminal would obey them.
+        c if c.is_control() => {
+            out.extend_from_slice(b"\\u00");
+            for digit in [c as u32 >> 4, c as u32 & 0xf] {
+                out.push(b"0123456789abcdef".get(digit as usize).copied().unwrap_or(b'0'));
+            }
+        }
+        c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(value: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut object = Object::open(&mut out);
+        object.bytes("v", value);
+        object.close();
+        out
+    }
+
+    #[test]
+    fn what_json_or_a_terminal_would_take_as_its_own_is_escaped() {
+        let line = written("a\"b\\c\n\r\t\0\x1b[31m\x7f\u{9b}é\u{2028}😀".as_bytes());
+        assert_eq!(
+            String::from_utf8(line).unwrap(),
+            "{\"v\":\"a\\\"b\\\\c\\u000a\\u000d\\u0009\\u0000\\u001b[31m\\u007f\\u009bé\u{2028}😀\"}"
+        );
+    }
+
+    #[test]
+    fn invalid_utf8_is_replaced() {
+        let parsed: serde_json::Value = serde_json::from_slice(&written(b"a\xff\xc3z")).unwrap();
+        assert_eq!(parsed["v"], "a\u{fffd}\u{fffd}z");
+    }
+
+    #[test]
+    fn a_long_value_is_cut_even_within_a_character() {
+        let long = "€".repeat(MAX_VALUE);
+        let parsed: serde_json::Value = serde_json::from_slice(&written(long.as_bytes())).unwrap();
+        let value = parsed["v"].as_str().unwrap();
+        assert!(value.len() < MAX_VALUE + 8 && value.ends_with('…'), "{}", value.len());
+    }
+
+    #[test]
+    fn numbers_read_as_they_are() {
+        let mut out = Vec::new();
+        let mut object = Object::open(&mut out);
+        object.number("zero", 0);
+        object.number("max", u64::MAX);
+        object.millis("ms", Duration::from_micros(12_345));
+        object.millis("us", Duration::from_nanos(7_999));
+        object.millis("never", Duration::MAX);
+        object.ip("v4", "192.0.2.255".parse().unwrap());
+        object.ip("v6", "2001:db8::1".parse().unwrap());
+        object.close();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#"{"zero":0,"max":18446744073709551615,"ms":12.345,"us":0.007,"#.to_owned()
+                + r#""never":18446744073709551.615,"v4":"192.0.2.255","v6":"2001:db8::1"}"#
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_one_line_of_valid_json(value: Vec<u8>) {
+            let line = written(&value);
+            let parsed: serde_json::Value = serde_json::from_slice(&line).unwrap();
+            prop_assert_eq!(parsed["v"].as_str().unwrap(), String::from_utf8_lossy(&value));
+            prop_assert!(!line.iter().any(|byte| byte.is_ascii_control()));
+        }
+    }
+}
