@@ -71,8 +71,7 @@ pub enum LimitKey {
     Claim(String),
     /// The client's address; IPv6 by its /64.
     Client,
-    /// A request header, in lower case.
-    Header(String),
+    Header(http::HeaderName),
     /// Everybody on the route together.
     Route,
 }
@@ -222,17 +221,18 @@ impl std::str::FromStr for LimitKey {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('.') {
-            None if text == "client" => Ok(Self::Client),
-            None if text == "route" => Ok(Self::Route),
-            Some(("header", name)) if !name.is_empty() => {
-                Ok(Self::Header(name.to_ascii_lowercase()))
-            }
-            Some(("jwt", claim)) if !claim.is_empty() => Ok(Self::Claim(claim.into())),
-            _ => Err(format!(
+        let key = match text.split_once('.') {
+            None if text == "client" => Some(Self::Client),
+            None if text == "route" => Some(Self::Route),
+            Some(("header", name)) => name.parse().ok().map(Self::Header),
+            Some(("jwt", claim)) if !claim.is_empty() => Some(Self::Claim(claim.into())),
+            _ => None,
+        };
+        key.ok_or_else(|| {
+            format!(
                 "`{text}` is no key: write \"client\", \"route\", \"header.NAME\" or \"jwt.CLAIM\""
-            )),
-        }
+            )
+        })
     }
 }
 
