@@ -1,5 +1,6 @@
 //! tollgate: an API gateway on pingora.
 
+pub mod policy;
 pub mod registry;
 pub mod config;
 pub mod telemetry;

@@ -1,0 +1,5 @@
+//! May it pass: what can refuse or annotate a request, one file each.
+//!
+//! Built from a route's config by `snapshot`, asked by `decision` in its fixed order. A policy never answers by itself.
+
+pub mod rate_limit;
