@@ -5,6 +5,8 @@
 
 mod buckets;
 mod key;
+#[cfg(test)]
+mod tests;
 
 use std::{
     net::IpAddr,
