@@ -4,6 +4,7 @@
 //! says: what it cannot keep apart it counts together.
 
 mod buckets;
+mod fields;
 mod key;
 #[cfg(test)]
 mod tests;
@@ -23,10 +24,13 @@ use governor::{
 use http::HeaderMap;
 use serde_json::Value;
 
-pub use self::key::Key;
 use self::{
     buckets::{Buckets, Call},
     key::Caller,
+};
+pub use self::{
+    fields::{LimitFields, RATE_LIMIT, RATE_LIMIT_POLICY},
+    key::Key,
 };
 use crate::config;
 
