@@ -8,6 +8,7 @@ use std::{
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
+use toml::de::{DeValue, ValueDeserializer};
 
 /// A value and the bytes of the file that it was read from, for diagnostics.
 ///
@@ -105,22 +106,44 @@ impl<T> Deref for OneOrMany<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = toml::Spanned::<Written<T>>::deserialize(deserializer)?;
+        let span = written.span();
+        match written.into_inner() {
+            Written::Many(list) => Ok(Self(list)),
+            // Read once more as a value of the file, so that an `At` inside still learns where it stands.
+            Written::One(text) => {
+                let text = toml::Spanned::new(span, DeValue::String(text.into()));
+                T::deserialize(ValueDeserializer::from(text))
+                    .map(|one| Self(vec![one]))
+                    .map_err(|error| de::Error::custom(error.message()))
+            }
+        }
+    }
+}
+
+/// The two forms of a `OneOrMany`.
+enum Written<T> {
+    Many(Vec<T>),
+    One(String),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Written<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor<T>(std::marker::PhantomData<T>);
 
         impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Visitor<T> {
-            type Value = OneOrMany<T>;
+            type Value = Written<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string or a list of strings")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                let one = T::deserialize(de::value::StrDeserializer::<E>::new(text))?;
-                Ok(OneOrMany(vec![one]))
+                Ok(Written::One(text.into()))
             }
 
             fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
-                Vec::deserialize(de::value::SeqAccessDeserializer::new(list)).map(OneOrMany)
+                Vec::deserialize(de::value::SeqAccessDeserializer::new(list)).map(Written::Many)
             }
         }
 
@@ -136,5 +159,22 @@ impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let one = generator.subschema_for::<T>();
         json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_value_knows_its_place_like_a_list_does() {
+        #[derive(Deserialize)]
+        struct Table {
+            one: OneOrMany<At<String>>,
+            many: OneOrMany<At<String>>,
+        }
+        let table: Table = toml::from_str("one = \"a\"\nmany = [\"b\", \"c\"]\n").unwrap();
+        assert_eq!(table.one.first().and_then(At::span), Some(6..9));
+        assert_eq!(table.many.last().and_then(At::span), Some(23..26));
     }
 }
