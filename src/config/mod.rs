@@ -8,12 +8,15 @@ mod jwt;
 mod policy;
 mod registry;
 mod route;
+mod schema;
 mod secret;
 mod server;
 pub mod units;
 mod upstream;
 
 use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
 
 pub use at::{At, OneOrMany};
 pub use jwt::{Algorithm, Jwt, KeySource};
@@ -26,6 +29,7 @@ pub use route::{
     Answer, HeaderEdits, HostPattern, PathPattern, Redirect, Rewrite, Route, Segment, Targets,
     ValueMatch, WeightedTarget,
 };
+pub use schema::schema;
 pub use secret::Secret;
 pub use server::{AccessLog, Admin, Listener, ListenerTls, LogOutput, Server};
 pub use upstream::{
@@ -33,7 +37,8 @@ pub use upstream::{
 };
 
 /// One `routes.toml`, whole.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema)]
+#[schemars(default, deny_unknown_fields)]
 pub struct Config {
     /// The process: threads, trusted proxies, how it starts and drains.
     pub server: Server,

@@ -30,7 +30,7 @@ pub enum RegistryKind {
 }
 
 /// How suspicious tollgate is of instances that disappear. Additions are believed at once.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema)]
 pub struct Graces {
     /// An empty or sharply shrunken list is held this long, read again, and then believed. 0 believes at once.
     pub empty_grace: Interval,
@@ -38,6 +38,15 @@ pub struct Graces {
     pub reconnect_grace: Interval,
     /// The share of a service's instances gone at once, without others in their place, that is sharply shrunken.
     pub shrink_threshold: Percent,
+}
+
+/// The graces as they were written: each may be left out.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WrittenGraces {
+    empty_grace: Option<Interval>,
+    reconnect_grace: Option<Interval>,
+    shrink_threshold: Option<Percent>,
 }
 
 /// A small registry of our own, for one machine.
@@ -109,6 +118,21 @@ impl RegistryKind {
             empty_grace: Interval::secs(empty),
             reconnect_grace: Interval::secs(reconnect),
             shrink_threshold: Percent(0.7),
+        }
+    }
+}
+
+// === impl WrittenGraces ===
+
+impl WrittenGraces {
+    /// The keys of every registry that are not its kind's own.
+    pub(super) const KEYS: [&str; 3] = ["empty_grace", "reconnect_grace", "shrink_threshold"];
+
+    pub(super) fn over(self, defaults: Graces) -> Graces {
+        Graces {
+            empty_grace: self.empty_grace.unwrap_or(defaults.empty_grace),
+            reconnect_grace: self.reconnect_grace.unwrap_or(defaults.reconnect_grace),
+            shrink_threshold: self.shrink_threshold.unwrap_or(defaults.shrink_threshold),
         }
     }
 }

@@ -334,7 +334,11 @@ impl<'de> Deserialize<'de> for WholeRegex {
             })
             .map(Self)
             .map_err(|error| {
-                serde::de::Error::custom(format!("this is no regular expression: {error}"))
+                // The library draws the expression over several lines; the reason is the last one.
+                let error = error.to_string();
+                let reason = error.lines().last().unwrap_or_default();
+                let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+                serde::de::Error::custom(format!("this is no regular expression: {reason}"))
             })
     }
 }
@@ -436,7 +440,7 @@ impl JsonSchema for Targets {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let weights = json_schema!({ "type": "object", "minProperties": 1, "additionalProperties": { "type": "number", "minimum": 0 } });
+        let weights = json_schema!({ "type": "object", "minProperties": 1, "additionalProperties": { "type": "number", "minimum": 0, "maximum": 1_000_000 } });
         json_schema!({ "anyOf": [{ "type": "string" }, weights] })
     }
 }

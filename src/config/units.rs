@@ -31,6 +31,9 @@ pub struct Size(pub u64);
 #[error("{0}")]
 pub struct UnitError(String);
 
+/// Seconds of the longest interval that may be written.
+const YEAR: f64 = 366.0 * 86_400.0;
+
 // === impl Interval ===
 
 impl Interval {
@@ -64,6 +67,10 @@ impl FromStr for Interval {
             "d" => 86_400.0,
             _ => return Err(wrong()),
         };
+        // Bounded, so that adding it to a moment never overflows.
+        if number * unit > YEAR {
+            return Err(UnitError(format!("`{text}` is longer than a year")));
+        }
         Duration::try_from_secs_f64(number * unit).map(Self).map_err(|_| wrong())
     }
 }
@@ -158,7 +165,7 @@ macro_rules! as_text {
                 impl de::Visitor<'_> for Text {
                     type Value = $name;
                     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str(concat!("a string with its unit, such as ", $example))
+                        f.write_str(concat!("a string with its unit, such as \"", $example, "\""))
                     }
                     fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
                         text.parse().map_err(E::custom)
@@ -172,17 +179,17 @@ macro_rules! as_text {
                 stringify!($name).into()
             }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": $pattern })
+                json_schema!({ "type": "string", "pattern": $pattern, "examples": [$example] })
             }
         }
     )*};
 }
 
 as_text! {
-    Interval: r"^(0|[0-9.]+ *(ms|s|m|h|d))$", "\"10s\"";
-    Rate: r"^[0-9]+ */ *([0-9.]+ *)?(ms|s|m|h|d)$", "\"100/s\"";
-    Percent: r"^[0-9.]+ *%$", "\"50%\"";
-    Size: r"^(0|[0-9.]+ *(B|kB|KB|MB|GB|KiB|MiB|GiB))$", "\"1MiB\"";
+    Interval: r"^(0|[0-9.]+ *(ms|s|m|h|d))$", "10s";
+    Rate: r"^[0-9]+ */ *([0-9.]+ *)?(ms|s|m|h|d)$", "100/s";
+    Percent: r"^[0-9.]+ *%$", "50%";
+    Size: r"^(0|[0-9.]+ *(B|kB|KB|MB|GB|KiB|MiB|GiB))$", "1MiB";
 }
 
 #[cfg(test)]
@@ -203,7 +210,9 @@ mod tests {
 
     #[test]
     fn what_has_no_unit_or_no_sense_is_refused() {
-        for text in ["10", "s", "-1s", "10 years", "1e400s", "99999999999999999999d", "..s", ""] {
+        for text in
+            ["10", "s", "-1s", "10 years", "1e400s", "367d", "99999999999999999999d", "..s", ""]
+        {
             assert!(text.parse::<Interval>().is_err(), "{text}");
         }
         for text in ["100", "0/s", "/s", "5/0s", "-1/s"] {

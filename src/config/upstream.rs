@@ -127,6 +127,7 @@ impl<'de> Deserialize<'de> for FixedInstance {
 struct FixedInstanceTable {
     address: InstanceAddress,
     #[serde(default = "one")]
+    #[schemars(range(min = 0.0, max = 10_000.0))]
     weight: f64,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
