@@ -4,6 +4,9 @@
 //! nothing of tollgate, and a `Config` that exists has been checked: every name in it refers to something.
 
 mod at;
+mod blank;
+mod diagnostics;
+mod expand;
 mod jwt;
 mod policy;
 mod registry;
@@ -19,6 +22,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 
 pub use at::{At, OneOrMany};
+pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use jwt::{Algorithm, Jwt, KeySource};
 pub use policy::{
     BreakerWindow, CircuitBreaker, Cors, IpFilter, JwtPolicy, LimitKey, Mode, Network, RateLimit,
