@@ -34,6 +34,11 @@ impl<T> At<T> {
     pub fn into_inner(self) -> T {
         self.value
     }
+
+    /// To finish a value that has been read, such as a path that is relative to the file's folder.
+    pub(super) fn value_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
 }
 
 impl<T> From<T> for At<T> {

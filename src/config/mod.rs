@@ -5,15 +5,22 @@
 
 mod at;
 mod blank;
+mod check;
+mod conform;
 mod diagnostics;
 mod expand;
 mod jwt;
+mod later;
+mod load;
+mod place;
 mod policy;
 mod registry;
 mod route;
 mod schema;
 mod secret;
 mod server;
+mod syntax;
+mod typed;
 pub mod units;
 mod upstream;
 
@@ -24,6 +31,7 @@ use schemars::JsonSchema;
 pub use at::{At, OneOrMany};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use jwt::{Algorithm, Jwt, KeySource};
+pub use load::{Checked, LARGEST_FILE, Loaded, load, parse};
 pub use policy::{
     BreakerWindow, CircuitBreaker, Cors, IpFilter, JwtPolicy, LimitKey, Mode, Network, RateLimit,
     UseJwt,

@@ -5,7 +5,9 @@ use std::{borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
-/// A secret, read from `"${ENV_NAME}"` or `{ file = "/run/secrets/name" }`. Prints as `***`.
+/// A secret, written as `"${ENV_NAME}"` or `{ file = "/run/secrets/name" }`. Prints as `***`.
+///
+/// Whoever loads the file puts the value itself in place before this is read from it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
@@ -34,7 +36,7 @@ impl<'de> Deserialize<'de> for Secret {
 
 struct SecretVisitor;
 
-impl<'de> de::Visitor<'de> for SecretVisitor {
+impl de::Visitor<'_> for SecretVisitor {
     type Value = Secret;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,23 +46,6 @@ impl<'de> de::Visitor<'de> for SecretVisitor {
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Secret, E> {
         Ok(Secret(value.into()))
     }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Secret, A::Error> {
-        let SecretFile { file } =
-            SecretFile::deserialize(de::value::MapAccessDeserializer::new(map))?;
-        let text = std::fs::read_to_string(&file).map_err(|error| {
-            de::Error::custom(format!("cannot read {}: {error}", file.display()))
-        })?;
-        // Editors and `echo` end a file with a line break; no secret ends with one.
-        Ok(Secret(text.trim_end_matches(['\r', '\n']).into()))
-    }
-}
-
-/// The table form of a secret.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SecretFile {
-    file: std::path::PathBuf,
 }
 
 impl JsonSchema for Secret {
