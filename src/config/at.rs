@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     fmt,
     ops::{Deref, Range},
+    str::FromStr,
 };
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -154,6 +155,33 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Written<T> {
 
         deserializer.deserialize_any(Visitor(std::marker::PhantomData))
     }
+}
+
+/// Reads a string into what it parses to, and lets an error point at that string alone.
+///
+/// A reader names the place of an error that arises within it; of one that comes after it, only the list around it.
+pub(super) fn from_text<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    expecting: &'static str,
+) -> Result<T, D::Error>
+where
+    T: FromStr<Err: fmt::Display>,
+{
+    struct Visitor<T>(&'static str, std::marker::PhantomData<T>);
+
+    impl<T: FromStr<Err: fmt::Display>> de::Visitor<'_> for Visitor<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_any(Visitor(expecting, std::marker::PhantomData))
 }
 
 impl<T: JsonSchema> JsonSchema for OneOrMany<T> {

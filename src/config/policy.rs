@@ -238,7 +238,7 @@ impl std::str::FromStr for LimitKey {
 
 impl<'de> Deserialize<'de> for LimitKey {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        super::at::from_text(deserializer, "what tells callers apart, such as \"client\"")
     }
 }
 
@@ -332,7 +332,7 @@ impl std::str::FromStr for Network {
 
 impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        super::at::from_text(deserializer, "an address or a network")
     }
 }
 

@@ -197,7 +197,7 @@ impl std::str::FromStr for HostPattern {
 
 impl<'de> Deserialize<'de> for HostPattern {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        super::at::from_text(deserializer, "a host")
     }
 }
 

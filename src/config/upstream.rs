@@ -218,7 +218,7 @@ impl std::fmt::Display for InstanceAddress {
 
 impl<'de> Deserialize<'de> for InstanceAddress {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        super::at::from_text(deserializer, "an address")
     }
 }
 
