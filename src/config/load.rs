@@ -15,7 +15,7 @@ use toml::{
 };
 
 use super::{
-    Admin, Config, Diagnostics, Jwt, KeySource, Listener, LogOutput, Registry, RegistryKind, Route,
+    Config, Diagnostics, Jwt, KeySource, Listener, LogOutput, Registry, RegistryKind, Route,
     Upstream,
     blank::blank,
     check,
@@ -129,7 +129,7 @@ impl Conform<'_> {
         let mut draft = Draft::default();
         let config = &mut draft.config;
         config.server = self.single(&mut root, "server").unwrap_or_default();
-        config.admin = self.single(&mut root, "admin").unwrap_or_else(Admin::default);
+        config.admin = self.single(&mut root, "admin").unwrap_or_default();
         config.access_log = self.single(&mut root, "access_log").unwrap_or_default();
         config.listener = self.named(&mut root, "listener", Self::plain::<Listener>);
         config.registry = self.named(&mut root, "registry", Self::registry_table);
@@ -154,7 +154,7 @@ impl Conform<'_> {
                 }
                 None => {
                     let top = Within::table("", "the file");
-                    self.unknown_key(&key, span, value.span(), known, &top)
+                    self.unknown_key(&Spanned::new(span, key.as_str()), value.span(), known, &top)
                 }
             };
             if !stays {

@@ -95,9 +95,6 @@ impl Check<'_> {
                         item.help("add jwt = \"NAME\" to the route, or limit per \"client\""),
                     );
                 }
-                LimitKey::Header(name) if !text::is_token(name) => {
-                    self.error("bad-header", per.span(), "this is no name of a header");
-                }
                 LimitKey::Claim(_) | LimitKey::Client | LimitKey::Header(_) | LimitKey::Route => {}
             }
         }
@@ -143,10 +140,13 @@ impl Check<'_> {
                 let message = format!("a window may hold {MOST_CALLS} calls at most");
                 self.error("out-of-range", window.span(), message);
             }
-            BreakerWindow::Calls(calls) if calls < breaker.minimum_calls => {
-                let message = "the window holds fewer calls than `minimum_calls`: the breaker would never open";
-                let key = if window.exists() { window } else { place.key("minimum_calls") };
-                self.error("conflicting-keys", key.span(), message);
+            BreakerWindow::Calls(calls)
+                if calls < breaker.minimum_calls && place.key("minimum_calls").exists() =>
+            {
+                let message =
+                    "`minimum_calls` is more than the window holds: the window's size counts";
+                let place = place.key("minimum_calls").span();
+                self.findings.push(Diagnostic::warning("minimum-above-window", place, message));
             }
             BreakerWindow::Time(time) if time.0 > LONGEST_WINDOW => {
                 self.error("out-of-range", window.span(), "a window may be 1h at most");

@@ -75,7 +75,7 @@ impl Check<'_> {
             if place.key("instances").exists() {
                 self.fixed(upstream, &place);
             } else {
-                self.from_registry(upstream, name, &place);
+                self.service(upstream, name, &place);
             }
             let timeouts = &upstream.timeouts;
             self.not_zero(
@@ -127,7 +127,7 @@ impl Check<'_> {
         }
     }
 
-    fn from_registry(&mut self, upstream: &Upstream, name: &str, place: &Place<'_>) {
+    fn service(&mut self, upstream: &Upstream, name: &str, place: &Place<'_>) {
         let declared = self.declared("registry");
         let written = place.key("registry");
         if upstream.service.as_ref().is_some_and(|service| service.is_empty()) {

@@ -12,14 +12,14 @@ use toml::{
 };
 
 use super::{
-    diagnostics::{Diagnostic, Findings, closest},
-    expand::{VariableError, expand},
-    later,
+    diagnostics::{Diagnostic, Findings},
     schema::{Shapes, definition},
 };
 
+mod kind;
 mod scalar;
 mod secret;
+mod unknown;
 
 /// One pass over a file.
 pub(super) struct Conform<'a> {
@@ -42,7 +42,7 @@ pub(super) struct Within<'w> {
     pub(super) section: &'w str,
     /// That table for people: ``route `orders` ``.
     pub(super) table: &'w str,
-    outer: Option<&'w Within<'w>>,
+    outer: Option<&'w Self>,
     key: Option<&'w str>,
 }
 
@@ -128,8 +128,8 @@ impl Conform<'_> {
                     self.value(value, shape, &within.key(&key))
                 }
                 Some(value) => {
-                    let value = value.span();
-                    self.unknown_key(&key, span, value, properties, within)
+                    let (value, key) = (value.span(), Spanned::new(span, key.as_str()));
+                    self.unknown_key(&key, value, properties, within)
                 }
                 None => true,
             };
@@ -169,119 +169,5 @@ impl Conform<'_> {
             }
             self.findings.push(item);
         }
-    }
-
-    /// Always false: what is unknown never stays.
-    pub(super) fn unknown_key(
-        &mut self,
-        key: &str,
-        span: Range<usize>,
-        value: Range<usize>,
-        known: Option<&Value>,
-        within: &Within<'_>,
-    ) -> bool {
-        // What stands under a wrong key may be a secret under a misspelt one.
-        self.secrets.extend(secret::may_be_one(key).then_some(value));
-        let place = within.describe();
-        let own = within.path().is_none() || within.section == "listener";
-        let section = if own { within.section } else { "nested" };
-        if let Some(instead) = later::instead_of(section, key) {
-            let message = format!("`{key}` in {place} is not in this version of tollgate");
-            let item = Diagnostic::error("not-in-this-version", span, message);
-            self.findings.push(item.label("not known yet").help(format!("until then, {instead}")));
-            return false;
-        }
-        let known: Vec<&str> = known
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-            .map(|(k, _)| k.as_str())
-            .collect();
-        let message = format!("unknown key `{key}` in {place}");
-        let item = Diagnostic::error("unknown-key", span.clone(), message).label("no such key");
-        let ours = later::our_word(section, key).filter(|ours| known.contains(ours));
-        let item = match ours.or_else(|| closest(key, known.iter().copied())) {
-            Some(meant) => {
-                item.help(format!("did you mean `{meant}`?")).replace(span, String::from(meant))
-            }
-            None => match self.shapes.home_of(key).filter(|home| *home != within.section) {
-                Some(home) => item.help(format!("`{key}` is a key of {}", written_as(home))),
-                None => item.help(format!("the keys here are: {}", known.join(", "))),
-            },
-        };
-        self.findings.push(item);
-        false
-    }
-
-    /// Chooses by `kind` first: it decides which keys there are.
-    fn registry(
-        &mut self,
-        value: &mut Spanned<DeValue<'_>>,
-        shape: &Value,
-        within: &Within<'_>,
-    ) -> bool {
-        let span = value.span();
-        let DeValue::Table(table) = value.get_mut() else {
-            return self.wrong_type(value, &serde_json::json!({ "type": "object" }), within);
-        };
-        let kinds = shape.get("oneOf").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let name = |kind: &Value| kind.pointer("/properties/kind/const").cloned();
-        let names: Vec<String> =
-            kinds.iter().filter_map(|kind| Some(name(kind)?.as_str()?.to_owned())).collect();
-        let Some(kind) = table.get("kind") else {
-            let message = format!("{} has no `kind`", within.describe());
-            let item = Diagnostic::error("missing-key", span, message)
-                .label("`kind` has to stand here")
-                .help(format!("the kinds are: {}", names.join(", ")));
-            self.findings.push(item);
-            return false;
-        };
-        let chosen = kinds
-            .iter()
-            .find(|shape| name(shape).as_ref().and_then(Value::as_str) == kind.get_ref().as_str());
-        let Some(chosen) = chosen else {
-            let item = unknown_kind(kind.get_ref().as_str(), kind.span(), &names);
-            self.findings.push(item);
-            return false;
-        };
-        self.object(table, span, chosen, within);
-        true
-    }
-}
-
-fn unknown_kind(kind: Option<&str>, span: Range<usize>, names: &[String]) -> Diagnostic {
-    let list = names.join(", ");
-    let Some(kind) = kind else {
-        let message = "the `kind` of a registry has to be a string";
-        return Diagnostic::error("wrong-type", span, message)
-            .help(format!("the kinds are: {list}"));
-    };
-    if kind == "fixed" {
-        let message = "a registry of kind `fixed` is not written as a registry";
-        return Diagnostic::error("unknown-kind", span, message)
-            .help("fixed instances go into [upstream.NAME] instances = [\"10.0.0.1:8080\"]");
-    }
-    if later::is_later_kind(kind) {
-        let message = format!("registries of kind `{kind}` are not in this version of tollgate");
-        return Diagnostic::error("not-in-this-version", span, message)
-            .label("not known yet")
-            .help(format!("the kinds are: {list}"));
-    }
-    let message = format!("there is no kind of registry `{kind}`");
-    let item = Diagnostic::error("unknown-kind", span.clone(), message).label("no such kind");
-    match closest(kind, names.iter().map(String::as_str)) {
-        Some(meant) => {
-            item.help(format!("did you mean `{meant}`?")).replace(span, format!("\"{meant}\""))
-        }
-        None => item.help(format!("the kinds are: {list}")),
-    }
-}
-
-/// How the header of a table is written.
-fn written_as(section: &str) -> String {
-    match section {
-        "route" => "[[route]]".into(),
-        "server" | "admin" | "access_log" => format!("[{section}]"),
-        named => format!("[{named}.NAME]"),
     }
 }

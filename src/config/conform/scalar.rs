@@ -3,7 +3,11 @@
 use serde_json::Value;
 use toml::{Spanned, de::DeValue};
 
-use super::{Conform, Diagnostic, VariableError, Within, closest, expand};
+use super::{Conform, Within};
+use crate::config::{
+    diagnostics::{Diagnostic, closest},
+    expand::{VariableError, expand},
+};
 
 impl Conform<'_> {
     /// Whether a value has a type that the schema allows; its content is another matter.

@@ -1,11 +1,14 @@
 //! Secrets: `"${NAME}"` or `{ file = "..." }`, and nothing else.
 
-use std::{io::Read, path::Path};
+use std::{io::Read, ops::Range, path::Path};
 
 use toml::{Spanned, de::DeValue};
 
-use super::{Conform, Diagnostic, Within, closest};
-use crate::config::expand::is_variable_name;
+use super::{Conform, Within};
+use crate::config::{
+    diagnostics::{Diagnostic, closest},
+    expand::is_variable_name,
+};
 
 /// The largest file that is taken for a secret.
 const LARGEST: u64 = 64 * 1024;
@@ -22,64 +25,66 @@ impl Conform<'_> {
                 let name = text.strip_prefix("${").and_then(|name| name.strip_suffix('}'));
                 match name.filter(|name| is_variable_name(name)) {
                     Some(name) => self.variable(name, span.clone()),
-                    None => Err(self.literal(span.clone(), within)),
+                    None => self.literal(span.clone(), within),
                 }
             }
             DeValue::Table(table) => match (table.get("file"), table.len()) {
                 (Some(file), 1) => self.file(&mut file.clone(), within),
-                _ => Err(self.literal(span.clone(), within)),
+                _ => self.literal(span.clone(), within),
             },
-            _ => Err(self.literal(span.clone(), within)),
+            _ => self.literal(span.clone(), within),
         };
-        // Whatever the types say about this place later on, they must not quote it.
         match secret {
-            Ok(secret) if secret.is_empty() => {
+            Some(secret) if secret.is_empty() => {
                 let message = format!("{} is empty", within.describe());
                 self.findings.push(Diagnostic::error("empty-secret", span, message));
                 false
             }
-            Ok(secret) => {
+            Some(secret) => {
                 *value.get_mut() = DeValue::String(secret.into());
+                // Whatever its type says about this place later on must not quote it.
                 self.expanded.push((span, "***".into()));
                 true
             }
-            Err(item) => {
-                self.findings.push(item);
-                false
+            None => false,
+        }
+    }
+
+    fn literal(&mut self, span: Range<usize>, within: &Within<'_>) -> Option<String> {
+        self.secrets.push(span.clone());
+        let place = within.describe();
+        let message = format!("{place} is a secret, and secrets do not stand in this file");
+        self.findings.push(Diagnostic::error("literal-secret", span, message).help(FORMS));
+        None
+    }
+
+    fn variable(&mut self, name: &str, span: Range<usize>) -> Option<String> {
+        let value = (self.env)(name);
+        if value.is_none() {
+            let message = format!("the environment variable `{name}` is not set");
+            let item = Diagnostic::error("undefined-variable", span, message);
+            self.findings.push(item.label("not set"));
+        }
+        value
+    }
+
+    fn file(&mut self, file: &mut Spanned<DeValue<'_>>, within: &Within<'_>) -> Option<String> {
+        let span = file.span();
+        let Some(written) = file.get_ref().as_str().map(String::from) else {
+            return self.literal(span, within);
+        };
+        if !self.string(file, &serde_json::Value::Null, within) {
+            return None;
+        }
+        let path = self.base.join(file.get_ref().as_str()?);
+        match read(&path) {
+            Ok(secret) => Some(secret),
+            Err(why) => {
+                let message = format!("cannot read `{written}`: {why}");
+                self.findings.push(Diagnostic::error("unreadable-file", span, message));
+                None
             }
         }
-    }
-
-    fn literal(&mut self, span: std::ops::Range<usize>, within: &Within<'_>) -> Diagnostic {
-        self.secrets.push(span.clone());
-        let message =
-            format!("{} is a secret, and secrets do not stand in this file", within.describe());
-        Diagnostic::error("literal-secret", span, message).help(FORMS)
-    }
-
-    fn variable(&self, name: &str, span: std::ops::Range<usize>) -> Result<String, Diagnostic> {
-        (self.env)(name).ok_or_else(|| {
-            let message = format!("the environment variable `{name}` is not set");
-            Diagnostic::error("undefined-variable", span, message).label("not set")
-        })
-    }
-
-    fn file(
-        &mut self,
-        file: &mut Spanned<DeValue<'_>>,
-        within: &Within<'_>,
-    ) -> Result<String, Diagnostic> {
-        let span = file.span();
-        let written = file.get_ref().as_str().map(String::from);
-        let Some(written) = written else { return Err(self.literal(span, within)) };
-        let before = self.findings.errors();
-        if !self.string(file, &serde_json::Value::Null, within) || self.findings.errors() > before {
-            return Ok("reported".into());
-        }
-        let path = self.base.join(file.get_ref().as_str().unwrap_or_default());
-        read(&path).map_err(|why| {
-            Diagnostic::error("unreadable-file", span, format!("cannot read `{written}`: {why}"))
-        })
     }
 }
 

@@ -126,6 +126,19 @@ impl Diagnostics {
         Self::new(name, String::new(), Findings { items: vec![item], omitted: 0, errors: 1 })
     }
 
+    /// One error that shows only when what was read is built: a key file that holds no key, say.
+    pub fn refusal(
+        name: &str,
+        text: &str,
+        code: &'static str,
+        message: String,
+        span: Option<Range<usize>>,
+    ) -> Self {
+        let item = Diagnostic::new(Severity::Error, code, span, message);
+        let findings = Findings { items: vec![item], omitted: 0, errors: 1 };
+        Self::new(name, super::blank::blank(text, &[]), findings)
+    }
+
     /// Takes a text in which secrets have been blanked already.
     pub(super) fn new(name: &str, text: String, findings: Findings) -> Self {
         let mut items = findings.items;
