@@ -21,6 +21,8 @@ mod secret;
 mod server;
 mod syntax;
 mod typed;
+#[cfg(test)]
+mod tests;
 pub mod units;
 mod upstream;
 
