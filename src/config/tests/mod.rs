@@ -6,6 +6,7 @@ use super::*;
 
 mod corpus;
 mod good;
+mod noise;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
