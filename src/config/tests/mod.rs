@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 
 mod corpus;
+mod docs;
 mod good;
 mod noise;
 
