@@ -2,4 +2,6 @@
 //!
 //! Built from a route's config by `snapshot`, asked by `decision` in its fixed order. A policy never answers by itself.
 
+pub mod ip_filter;
+mod networks;
 pub mod rate_limit;
