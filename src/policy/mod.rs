@@ -2,6 +2,7 @@
 //!
 //! Built from a route's config by `snapshot`, asked by `decision` in its fixed order. A policy never answers by itself.
 
+pub mod body_size;
 pub mod client;
 pub mod ip_filter;
 mod networks;
