@@ -4,6 +4,7 @@
 
 pub mod body_size;
 pub mod client;
+pub mod cors;
 pub mod ip_filter;
 mod networks;
 pub mod rate_limit;
