@@ -108,7 +108,7 @@ impl Buckets {
         self.sum(|stripe| &stripe.evictions)
     }
 
-    /// How many requests an overflow bucket has let pass.
+    /// How many requests an overflow bucket has decided, for want of a free one.
     pub(super) fn crowded(&self) -> u64 {
         self.sum(|stripe| &stripe.crowded)
     }
@@ -229,10 +229,14 @@ impl Set {
         if let Some(verdict) = self.ask_own(call, &gcra) {
             return verdict;
         }
-        let (verdict, next) = call.ask(self.overflow.load(Relaxed), &gcra)?;
+        let crowded = || {
+            stripe.crowded.fetch_add(1, Relaxed);
+        };
+        let shared = call.ask(self.overflow.load(Relaxed), &gcra);
+        let (verdict, next) = shared.inspect_err(|_| crowded())?;
         let Some((bucket, last)) = self.vacate(call.now) else {
             self.overflow.store(next, Relaxed);
-            stripe.crowded.fetch_add(1, Relaxed);
+            crowded();
             return Ok(verdict);
         };
         let former = bucket.owner.swap(call.key.0.get(), Release);

@@ -127,7 +127,7 @@ impl RateLimit {
         self.buckets.evictions()
     }
 
-    /// How many requests passed on a bucket shared for want of free ones: `max_keys` is too small for the callers.
+    /// How many requests were decided by a bucket shared for want of free ones: `max_keys` is too small for the callers.
     pub fn crowded(&self) -> u64 {
         self.buckets.crowded()
     }
