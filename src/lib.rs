@@ -1,6 +1,7 @@
 //! tollgate: an API gateway on pingora.
 
 pub mod policy;
+pub mod upstream;
 pub mod registry;
 pub mod config;
 pub mod telemetry;

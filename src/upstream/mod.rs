@@ -1,0 +1,8 @@
+//! Which instance: upstreams, their instances, and who of them may be called.
+//!
+//! Views come in from `registry`, tries from `gateway`. A pick never waits and never asks a registry: it reads the table
+//! built from the last view.
+
+mod outcome;
+
+pub use outcome::{Ending, Outcome};
