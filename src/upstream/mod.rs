@@ -3,6 +3,8 @@
 //! Views come in from `registry`, tries from `gateway`. A pick never waits and never asks a registry: it reads the table
 //! built from the last view.
 
+mod balancer;
 mod outcome;
 
+pub use balancer::{Balancer, Weight};
 pub use outcome::{Ending, Outcome};
