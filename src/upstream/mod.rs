@@ -5,6 +5,8 @@
 
 mod balancer;
 mod outcome;
+mod targets;
 
 pub use balancer::{Balancer, Weight};
 pub use outcome::{Ending, Outcome};
+pub use targets::Targets;
