@@ -5,8 +5,10 @@
 
 mod balancer;
 mod outcome;
+mod retry;
 mod targets;
 
 pub use balancer::{Balancer, Weight};
 pub use outcome::{Ending, Outcome};
+pub use retry::{LiveRequest, Retry, RetryBudget};
 pub use targets::Targets;
