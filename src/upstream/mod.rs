@@ -4,8 +4,10 @@
 //! built from the last view.
 
 mod balancer;
+mod circuit_breaker;
 mod outcome;
 mod retry;
+mod sync;
 mod targets;
 
 pub use balancer::{Balancer, Weight};
