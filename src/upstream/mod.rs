@@ -11,6 +11,7 @@ mod sync;
 mod targets;
 
 pub use balancer::{Balancer, Weight};
+pub use circuit_breaker::{CircuitBreaker, Open, Permit, State, Transitions};
 pub use outcome::{Ending, Outcome};
 pub use retry::{LiveRequest, Retry, RetryBudget};
 pub use targets::Targets;
