@@ -5,6 +5,9 @@
 
 mod window;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::{Duration, Instant};
 
 use self::window::{Counts, Moment, Sample, Window};
