@@ -6,6 +6,7 @@
 mod balancer;
 mod circuit_breaker;
 mod outcome;
+mod peer;
 mod retry;
 mod sync;
 mod targets;
@@ -13,5 +14,6 @@ mod targets;
 pub use balancer::{Balancer, Weight};
 pub use circuit_breaker::{CircuitBreaker, Open, Permit, State, Transitions};
 pub use outcome::{Ending, Outcome};
+pub use peer::PeerError;
 pub use retry::{LiveRequest, Retry, RetryBudget};
 pub use targets::Targets;
