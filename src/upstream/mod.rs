@@ -5,6 +5,8 @@
 
 mod balancer;
 mod circuit_breaker;
+mod ejection;
+mod instance;
 mod outcome;
 mod peer;
 mod retry;
@@ -13,6 +15,7 @@ mod targets;
 
 pub use balancer::{Balancer, Weight};
 pub use circuit_breaker::{CircuitBreaker, Open, Permit, State, Transitions};
+pub use instance::{InFlight, Instance, Readiness, Tried};
 pub use outcome::{Ending, Outcome};
 pub use peer::PeerError;
 pub use retry::{LiveRequest, Retry, RetryBudget};
