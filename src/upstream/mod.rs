@@ -15,6 +15,8 @@ mod seen;
 mod sync;
 mod targets;
 
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{
