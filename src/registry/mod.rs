@@ -2,13 +2,17 @@
 //!
 //! A kind only connects, lists and watches. What to believe, and when, is the keeper's business and the same for all.
 
+mod keeper;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
+pub use keeper::{LinkState, Origin, RegistryStatus, ServiceStatus, ViewCounts, ViewState};
 use tokio::sync::{mpsc, watch};
 
 /// One address of a service as its registry tells it, taken as it comes: weights may be anything here.
@@ -62,7 +66,11 @@ pub trait Registry: Send + Sync + 'static {
     /// Reads one service anew, independently of any session. Used to confirm what looks suspicious and to find what a
     /// push has lost.
     async fn list(&self, service: &str) -> Result<View, RegistryError>;
-}
+
+    /// The longest wait between two sessions, for a kind that is nothing but a file beside us and may be asked often.
+    fn longest_wait(&self) -> Option<Duration> {
+        None
+    }
 
 /// A session's line to its keeper.
 pub struct Session {
