@@ -3,6 +3,7 @@
 //! It never lets the loss of its registry change an endpoint, and no request ever waits for it.
 
 mod backoff;
+mod disk;
 mod instances;
 mod outbox;
 mod service;
@@ -10,4 +11,5 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use disk::DiskCopy;
 pub use status::{LinkState, Origin, RegistryStatus, ServiceStatus, ViewCounts, ViewState};

@@ -1,5 +1,6 @@
 //! The keeper under a registry that is told what to say, on a clock that is told when.
 
+mod disk;
 mod service;
 
 use std::net::SocketAddr;
