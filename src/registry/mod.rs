@@ -12,7 +12,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-pub use keeper::{LinkState, Origin, RegistryStatus, ServiceStatus, ViewCounts, ViewState};
+pub use keeper::{
+    DiskCopy, Keeper, LinkState, Origin, RegistryStatus, ServiceStatus, Subscription, ViewCounts,
+    ViewState,
+};
 use tokio::sync::{mpsc, watch};
 
 /// One address of a service as its registry tells it, taken as it comes: weights may be anything here.
@@ -71,6 +74,7 @@ pub trait Registry: Send + Sync + 'static {
     fn longest_wait(&self) -> Option<Duration> {
         None
     }
+}
 
 /// A session's line to its keeper.
 pub struct Session {

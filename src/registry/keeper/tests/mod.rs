@@ -1,9 +1,17 @@
 //! The keeper under a registry that is told what to say, on a clock that is told when.
 
 mod disk;
+mod driver;
+mod scripted;
 mod service;
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
 
 use crate::{
     config::{
@@ -36,4 +44,30 @@ pub(super) fn view(numbers: impl IntoIterator<Item = u16>) -> View {
 
 pub(super) fn numbers<'a>(instances: impl IntoIterator<Item = &'a Instance>) -> Vec<u16> {
     instances.into_iter().map(|instance| instance.address.port() - 1000).collect()
+}
+
+/// Remembers what a subscriber was told, and when.
+#[derive(Clone, Default)]
+pub(super) struct Told(Arc<Mutex<Vec<TellTime>>>);
+
+type TellTime = (Instant, Vec<Instance>);
+
+impl Told {
+    pub(super) fn listener(&self) -> impl Fn(&[Instance]) + Send + Sync + 'static {
+        let told = self.0.clone();
+        move |view: &[Instance]| told.lock().push((super::driver::now(), view.to_vec()))
+    }
+
+    pub(super) fn last(&self) -> Option<Vec<u16>> {
+        self.0.lock().last().map(|(_, view)| numbers(view))
+    }
+
+    pub(super) fn all(&self) -> Vec<Vec<u16>> {
+        self.0.lock().iter().map(|(_, view)| numbers(view)).collect()
+    }
+
+    pub(super) fn gaps(&self) -> Vec<Duration> {
+        let told = self.0.lock();
+        told.windows(2).map(|pair| pair[1].0 - pair[0].0).collect()
+    }
 }
