@@ -4,5 +4,6 @@
 //! that Nacos' HTTP clients work with it as they are. It is no cluster, and keeps nothing on disk.
 
 
+mod params;
 mod service;
 mod store;
