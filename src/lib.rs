@@ -1,5 +1,6 @@
 //! tollgate: an API gateway on pingora.
 
+pub mod route;
 pub mod policy;
 pub mod upstream;
 pub mod registry;
