@@ -5,6 +5,21 @@
 
 mod host;
 mod path;
+mod pattern;
 
 pub use host::{BadHost, Host, normalise_host};
 pub use path::{BadPath, normalise_path};
+pub use pattern::{BadPattern, normalise_pattern};
+
+/// Why a route is not the one of a request: the first of its predicates that fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch<'a> {
+    Host,
+    Path,
+    Method,
+    Header(&'a http::HeaderName),
+    Query(&'a str),
+    Cookie(&'a str),
+    /// None: another route precedes it.
+    Outranked,
+}
