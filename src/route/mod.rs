@@ -6,10 +6,25 @@
 mod host;
 mod path;
 mod pattern;
+mod predicates;
 
 pub use host::{BadHost, Host, normalise_host};
 pub use path::{BadPath, normalise_path};
 pub use pattern::{BadPattern, normalise_pattern};
+pub use predicates::BadPredicate;
+
+/// What routes are matched on.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub method: &'a http::Method,
+    /// [`Host::name`]; empty when the request names none.
+    pub host: &'a str,
+    /// What [`normalise_path`] returned.
+    pub path: &'a str,
+    /// What follows `?`, as it came.
+    pub query: Option<&'a str>,
+    pub headers: &'a http::HeaderMap,
+}
 
 /// Why a route is not the one of a request: the first of its predicates that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
