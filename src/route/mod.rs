@@ -3,10 +3,12 @@
 //! Called by `gateway` (normal forms), `decision` and `explain` (the table), `forward` (rewrites) and `answer`
 //! (redirects). Never looks at a body or at anything that changes between two requests.
 
+mod candidates;
 mod host;
 mod path;
 mod pattern;
 mod predicates;
+mod trie;
 
 pub use host::{BadHost, Host, normalise_host};
 pub use path::{BadPath, normalise_path};
