@@ -3,6 +3,8 @@
 //! Called by `gateway` (normal forms), `decision` and `explain` (the table), `forward` (rewrites) and `answer`
 //! (redirects). Never looks at a body or at anything that changes between two requests.
 
+mod by_host;
+mod by_path;
 mod candidates;
 mod host;
 mod path;
