@@ -10,12 +10,16 @@ mod host;
 mod path;
 mod pattern;
 mod predicates;
+mod table;
+#[cfg(test)]
+mod tests;
 mod trie;
 
 pub use host::{BadHost, Host, normalise_host};
 pub use path::{BadPath, normalise_path};
 pub use pattern::{BadPattern, normalise_pattern};
 pub use predicates::BadPredicate;
+pub use table::{BadRoute, Table};
 
 /// What routes are matched on.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +32,16 @@ pub struct Request<'a> {
     /// What follows `?`, as it came.
     pub query: Option<&'a str>,
     pub headers: &'a http::HeaderMap,
+}
+
+/// Whether a request has a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// By its position in the file.
+    Route(usize),
+    /// Some route matches but for the method; [`Table::allowed`] has those that it could be.
+    MethodNotAllowed,
+    NoRoute,
 }
 
 /// Why a route is not the one of a request: the first of its predicates that fails.
