@@ -12,6 +12,7 @@ mod expand;
 mod jwt;
 mod later;
 mod load;
+mod max_body;
 mod place;
 mod policy;
 mod registry;
@@ -34,6 +35,7 @@ pub use at::{At, OneOrMany};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use jwt::{Algorithm, Jwt, KeySource};
 pub use load::{Checked, LARGEST_FILE, Loaded, load, parse};
+pub use max_body::MaxBody;
 pub use policy::{
     BreakerWindow, CircuitBreaker, Cors, IpFilter, JwtPolicy, LimitKey, Mode, Network, RateLimit,
     UseJwt,

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-use super::{At, CircuitBreaker, Cors, IpFilter, OneOrMany, RateLimit, UseJwt, units::Size};
+use super::{At, CircuitBreaker, Cors, IpFilter, MaxBody, OneOrMany, RateLimit, UseJwt};
 
 /// A route: matchers, policies, and `to`, `redirect` or `answer`.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -55,7 +55,7 @@ pub struct Route {
     pub jwt: Option<UseJwt>,
     pub rate_limit: Option<RateLimit>,
     /// The largest request body; more is answered with 413. Default: no limit.
-    pub max_body: Option<Size>,
+    pub max_body: Option<MaxBody>,
     pub circuit_breaker: Option<CircuitBreaker>,
 }
 

@@ -34,7 +34,7 @@ ip_filter = { allow = ["10.0.0.0/8"], deny = ["10.0.0.1"], mode = "shadow" }
 cors = { origins = ["https://*.example.com"], methods = ["GET"], headers = ["*"], expose = ["x-a"], credentials = false, max_age = "1h", mode = "enforce" }
 jwt = { issuer = "idp", scopes = "orders.read", claims = { tenant = ["a", "b"] }, headers = { x-user-id = "sub" }, forward_token = false, mode = "enforce" }
 rate_limit = { rate = "100/s", burst = 50, per = ["jwt.sub", "header.X-Tenant", "client"], max_keys = 1000, mode = "shadow" }
-max_body = "1MiB"
+max_body = { size = "1MiB", mode = "shadow" }
 circuit_breaker = { failure_rate = "50%", slow_call_rate = "80%", slow_call = "2s", minimum_calls = 20, window = "30s", open_for = "10s", half_open_calls = 5, mode = "enforce" }
 
 [[route]]
