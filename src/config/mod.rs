@@ -20,6 +20,7 @@ mod route;
 mod schema;
 mod secret;
 mod server;
+mod shown;
 mod syntax;
 mod typed;
 #[cfg(test)]
