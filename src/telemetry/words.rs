@@ -71,6 +71,7 @@ words! {
         Cors = "cors",
         IpFilter = "ip_filter",
         Jwt = "jwt",
+        MaxBody = "max_body",
         RateLimit = "rate_limit",
     }
 }

@@ -73,6 +73,11 @@ impl Metrics {
         self.live.upstreams.resolve(name, UpstreamMetrics::new)
     }
 
+    /// Requests that are being answered now, on routes of any config that some request still sees.
+    pub fn in_flight(&self) -> u64 {
+        self.live.routes.live().iter().map(|route| route.in_flight()).sum()
+    }
+
     /// Says with which config the process starts.
     pub fn config_started(&self, hash: &str, now: SystemTime) {
         self.live.process.config_in_use(hash, now);

@@ -78,6 +78,10 @@ impl RouteMetrics {
         InFlight(self.clone())
     }
 
+    pub(super) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Relaxed)
+    }
+
     /// Counts a request that has ended.
     pub fn record(&self, request: &FinishedRequest<'_>) {
         self.requests.add(request.method, request.status);
@@ -111,7 +115,7 @@ impl RouteMetrics {
             outcomes.sample(&[route, ("outcome", outcome.as_str())], count);
         }
         page.histogram(&names::HTTP_REQUEST_DURATION).sample(&[route], &self.duration);
-        let in_flight = self.in_flight.load(Relaxed) as f64;
+        let in_flight = self.in_flight() as f64;
         page.gauge(&names::HTTP_REQUESTS_IN_FLIGHT).sample(&[route], in_flight);
         page.counter(&names::HTTP_REQUEST_BYTES).sample(&[route], self.request_bytes.load(Relaxed));
         page.counter(&names::HTTP_RESPONSE_BYTES)
