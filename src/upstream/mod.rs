@@ -168,6 +168,11 @@ impl Upstream {
         table.pick(tried, now, rng).cloned()
     }
 
+    /// Whether any instance may take traffic at all, ejected and unhealthy ones included.
+    pub fn has_instances(&self) -> bool {
+        self.table.load().eligible() > 0
+    }
+
     /// Counts how a try on an instance ended, and ejects it where that is one failure too many.
     pub fn report(&self, instance: &Instance, outcome: Outcome, now: Instant) {
         if self.ejection.count(&instance.state, outcome, now) {
