@@ -62,16 +62,26 @@ impl Typed<'_> {
             .filter(|(at, _)| at.start < span.end && span.start < at.end)
             .collect();
         if hidden.is_empty() {
-            return error.message().into();
+            return plain(error.message());
         }
         let mut written = table.clone();
         for (at, text) in hidden {
             write_back(&mut written, at, text);
         }
         match T::deserialize(ValueDeserializer::from(written)) {
-            Err(error) if error.span().as_ref() == Some(span) => error.message().into(),
+            Err(error) if error.span().as_ref() == Some(span) => plain(error.message()),
             _ => "what the environment puts in here is not a value that can stand here".into(),
         }
+    }
+}
+
+/// The words of the standard library say what is wrong, and not what would be right.
+fn plain(message: &str) -> String {
+    match message {
+        "invalid socket address syntax" => {
+            "this is no IP address with a port: write \"127.0.0.1:8080\" or \"[::1]:8080\"".into()
+        }
+        _ => message.into(),
     }
 }
 

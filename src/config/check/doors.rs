@@ -8,7 +8,7 @@ use crate::config::{Listener, RegistryKind, units::Size};
 /// The limits of a request's head that make sense: RFC 9110 asks for 8000 bytes of URI alone.
 const HEADS: std::ops::RangeInclusive<Size> = Size::kib(1)..=Size::kib(1024);
 
-impl Check<'_> {
+impl Check<'_, '_> {
     pub(super) fn doors(&mut self) {
         self.trusted_proxies();
         let draft = self.draft;
@@ -22,7 +22,7 @@ impl Check<'_> {
             let message = "the admin listener is open to the network without a token";
             let item = Diagnostic::error("open-admin", place.key("address").span(), message)
                 .help("add token = \"${ADMIN_TOKEN}\", or listen on 127.0.0.1");
-            self.findings.push(item);
+            self.pass.findings.push(item);
         }
         self.addresses();
     }
@@ -35,7 +35,7 @@ impl Check<'_> {
             let message = "every client is trusted to say who it is";
             let item = Diagnostic::warning("trusts-everyone", place.span(), message)
                 .help("name the networks of your own proxies");
-            self.findings.push(item);
+            self.pass.findings.push(item);
         }
     }
 
@@ -77,7 +77,7 @@ impl Check<'_> {
             let message = format!("cannot read `{}`: {}", place.quote(), error.kind());
             let item = Diagnostic::error("unreadable-file", place.span(), message)
                 .help("relative paths start at the folder of this file");
-            self.findings.push(item);
+            self.pass.findings.push(item);
         }
     }
 
@@ -90,7 +90,7 @@ impl Check<'_> {
                 let message = format!("{who} wants the address that {whose} has");
                 let item = Diagnostic::error("address-taken", place.clone(), message);
                 let differs = !other.is_empty() && *other != place;
-                self.findings.push(match differs {
+                self.pass.findings.push(match differs {
                     true => item.related(other.clone(), "taken here"),
                     false => item,
                 });
@@ -102,7 +102,12 @@ impl Check<'_> {
     fn listening(&self) -> Vec<(SocketAddr, Range<usize>, String)> {
         let config = &self.draft.config;
         let admin = self.section("admin").key("address").span();
-        let mut all = vec![(*config.admin.address, admin, String::from("the admin listener"))];
+        let mut all = Vec::new();
+        if !self.section("listener").exists() {
+            let unwritten = Listener::default();
+            all.push((*unwritten.address, 0..0, String::from("the default listener")));
+        }
+        all.push((*config.admin.address, admin, String::from("the admin listener")));
         for (name, listener) in &config.listener {
             let place = self.section("listener").key(name).key("address");
             all.push((*listener.address, place.span(), format!("listener `{name}`")));

@@ -18,7 +18,7 @@ const FRAMING: [&str; 9] = [
     "http2-settings",
 ];
 
-impl Check<'_> {
+impl Check<'_, '_> {
     pub(super) fn edits(&mut self, edits: &HeaderEdits, place: &Place<'_>) {
         self.header_map(&edits.set, &place.key("set"));
         self.header_map(&edits.add, &place.key("add"));
@@ -65,7 +65,7 @@ impl Check<'_> {
             let item =
                 Diagnostic::error("framing-header", span, "`Host` is not changed as a header")
                     .help("write rewrite = { host = \"...\" }");
-            self.findings.push(item);
+            self.pass.findings.push(item);
         } else if FRAMING.contains(&lower.as_str()) {
             let message = "this header belongs to the connection and is not the route's to change";
             self.error("framing-header", span, message);

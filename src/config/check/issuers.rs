@@ -8,7 +8,7 @@ const PRIVATE: [&str; 8] = ["d", "dp", "dq", "k", "oth", "p", "q", "qi"];
 
 const NETWORK_KEYS: &str = "keys over the network (OIDC discovery, jwks = \"https://...\") are not in this version: save the issuer's keys and write keys = { file = \"jwks.json\" }, or secret = \"${NAME}\"";
 
-impl Check<'_> {
+impl Check<'_, '_> {
     pub(super) fn issuers(&mut self) {
         let draft = self.draft;
         for (name, jwt) in &draft.config.jwt {
@@ -39,14 +39,14 @@ impl Check<'_> {
             (false, false) => {
                 let message = format!("[jwt.{name}] has neither `keys` nor `secret`");
                 let item = Diagnostic::error("missing-key", place.span(), message);
-                self.findings.push(item.help(NETWORK_KEYS));
+                self.pass.findings.push(item.help(NETWORK_KEYS));
             }
             (true, true) => {
                 let message = format!("[jwt.{name}] has both `keys` and `secret`");
                 let item = Diagnostic::error("conflicting-keys", secret.key_span(), message)
                     .help("an issuer signs with one or the other: taking both lets a public key pass for a secret")
                     .related(keys.key_span(), "`keys` stands here");
-                self.findings.push(item);
+                self.pass.findings.push(item);
             }
             (true, false) | (false, true) => {}
         }
@@ -79,7 +79,7 @@ impl Check<'_> {
                 "this secret is shorter than the {least} bytes of its hash and can be guessed"
             );
             let place = place.key("secret").span();
-            self.findings.push(Diagnostic::warning("weak-secret", place, message));
+            self.pass.findings.push(Diagnostic::warning("weak-secret", place, message));
         }
     }
 
@@ -89,13 +89,13 @@ impl Check<'_> {
         }
         for key in list.items() {
             for (member, place) in key.entries().filter(|(member, _)| PRIVATE.contains(member)) {
-                self.secrets.push(place.span());
+                self.pass.secrets.push(place.span());
                 let message = format!(
                     "`{member}` is the private part of a key, and only public keys stand here"
                 );
                 let item = Diagnostic::error("private-key", place.key_span(), message)
                     .help("take it out; a shared secret goes into `secret = \"${NAME}\"`");
-                self.findings.push(item);
+                self.pass.findings.push(item);
             }
             let kind = key.key("kty");
             let message = match kind.written() {

@@ -16,20 +16,13 @@ use std::{collections::BTreeSet, ops::Range};
 
 use toml::de::DeTable;
 
-use super::{
-    conform::Conform,
-    diagnostics::{Diagnostic, Findings},
-    load::Draft,
-    place::Place,
-};
+use super::{conform::Conform, diagnostics::Diagnostic, load::Draft, place::Place};
 
 /// One run over a draft.
-struct Check<'c> {
+struct Check<'c, 'p> {
     draft: &'c Draft,
     root: &'c DeTable<'c>,
-    findings: &'c mut Findings,
-    /// Where private keys stand that must not be shown.
-    secrets: &'c mut Vec<Range<usize>>,
+    pass: &'c mut Conform<'p>,
     used: Used,
 }
 
@@ -39,13 +32,7 @@ struct Used(BTreeSet<(&'static str, String)>);
 
 /// Runs every rule over what could be read.
 pub(super) fn check(draft: &Draft, written: &DeTable<'_>, pass: &mut Conform<'_>) {
-    let mut check = Check {
-        draft,
-        root: written,
-        findings: &mut pass.findings,
-        secrets: &mut pass.secrets,
-        used: Used::default(),
-    };
+    let mut check = Check { draft, root: written, pass, used: Used::default() };
     check.names();
     check.doors();
     check.registries();
@@ -56,13 +43,13 @@ pub(super) fn check(draft: &Draft, written: &DeTable<'_>, pass: &mut Conform<'_>
     check.unused();
 }
 
-impl<'c> Check<'c> {
+impl<'c> Check<'c, '_> {
     fn section(&self, name: &str) -> Place<'c> {
         Place::section(self.root, name)
     }
 
     fn error(&mut self, code: &'static str, span: Range<usize>, message: impl Into<String>) {
-        self.findings.push(Diagnostic::error(code, span, message));
+        self.pass.findings.push(Diagnostic::error(code, span, message));
     }
 
     /// Whether the file has such a table, sound or not.
@@ -96,13 +83,13 @@ impl<'c> Check<'c> {
                 if !self.used.contains(section, name) {
                     let message = format!("[{section}.{name}] is not used");
                     let item = Diagnostic::warning("unused", place.key_span(), message);
-                    self.findings.push(item.label(by));
+                    self.pass.findings.push(item.label(by));
                 }
             }
         }
         if self.draft.routes.is_empty() && !self.section("route").exists() {
             let message = "there are no routes: every request is answered with 404";
-            self.findings.push(Diagnostic::warning("no-routes", 0..0, message));
+            self.pass.findings.push(Diagnostic::warning("no-routes", 0..0, message));
         }
     }
 }

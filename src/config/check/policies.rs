@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::{Check, Diagnostic, Place, text};
 use crate::config::{
     BreakerWindow, CircuitBreaker, Cors, IpFilter, JwtPolicy, LimitKey, RateLimit, Route,
-    diagnostics::closest,
 };
 
 /// Buckets that one limit may keep; each takes some tens of bytes.
@@ -17,7 +16,7 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(3600);
 /// How long a bucket may take to fill.
 const LONGEST_FILL: Duration = Duration::from_secs(10 * 366 * 86_400);
 
-impl Check<'_> {
+impl Check<'_, '_> {
     pub(super) fn policies(&mut self, route: &Route, place: &Place<'_>) {
         if let Some(filter) = &route.ip_filter {
             self.ip_filter(filter, &place.key("ip_filter"));
@@ -51,7 +50,8 @@ impl Check<'_> {
         if !self.declares("jwt", &jwt.issuer) {
             let message = format!("there is no [jwt.{}]", issuer.quote());
             let item = Diagnostic::error("unknown-issuer", issuer.span(), message);
-            self.findings.push(match closest(issuer.quote(), self.declared("jwt")) {
+            let meant = self.pass.findings.closest(issuer.quote(), self.declared("jwt"));
+            self.pass.findings.push(match meant {
                 Some(meant) => item
                     .help(format!("did you mean \"{meant}\"?"))
                     .replace(issuer.span(), format!("\"{meant}\"")),
@@ -91,7 +91,7 @@ impl Check<'_> {
                         at.quote()
                     );
                     let item = Diagnostic::error("limit-without-jwt", at.span(), message);
-                    self.findings.push(
+                    self.pass.findings.push(
                         item.help("add jwt = \"NAME\" to the route, or limit per \"client\""),
                     );
                 }
@@ -146,7 +146,11 @@ impl Check<'_> {
                 let message =
                     "`minimum_calls` is more than the window holds: the window's size counts";
                 let place = place.key("minimum_calls").span();
-                self.findings.push(Diagnostic::warning("minimum-above-window", place, message));
+                self.pass.findings.push(Diagnostic::warning(
+                    "minimum-above-window",
+                    place,
+                    message,
+                ));
             }
             BreakerWindow::Time(time) if time.0 > LONGEST_WINDOW => {
                 self.error("out-of-range", window.span(), "a window may be 1h at most");
@@ -174,12 +178,12 @@ impl Check<'_> {
                 )
                 .related(place.key("credentials").key_span(), "asked for here")
                 .help("name the origins: \"https://app.example.com\", \"https://*.example.com\"");
-                self.findings.push(item);
+                self.pass.findings.push(item);
             } else if !text::is_origin(origin) {
                 let item =
                     Diagnostic::error("bad-origin", span, "this is no origin that a browser sends")
                         .help("write \"https://app.example.com\", without a path, in lower case");
-                self.findings.push(item);
+                self.pass.findings.push(item);
             }
         }
         let methods = place.key("methods");

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{Check, Diagnostic};
 use crate::config::{HostPattern, PathPattern, Route, Segment, ValueMatch};
 
-impl Check<'_> {
+impl Check<'_, '_> {
     pub(super) fn reach(&mut self) {
         let mut seen: HashMap<String, usize> = HashMap::new();
         let draft = self.draft;
@@ -24,7 +24,7 @@ impl Check<'_> {
             );
             let item = Diagnostic::warning("never-reached", name.span(), message)
                 .related(other.span(), "takes all its requests");
-            self.findings.push(item);
+            self.pass.findings.push(item);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Check, Diagnostic, Place, text};
 use crate::config::{Answer, PathPattern, Redirect, Rewrite, Route, Segment};
 
-impl Check<'_> {
+impl Check<'_, '_> {
     pub(super) fn routes(&mut self) {
         self.route_names();
         let draft = self.draft;
@@ -44,7 +44,7 @@ impl Check<'_> {
                 std::collections::btree_map::Entry::Occupied(first) => {
                     let message = format!("another route has the name `{}`", place.quote());
                     let item = Diagnostic::error("duplicate-name", place.span(), message);
-                    self.findings.push(item.related(first.get().clone(), "first here"));
+                    self.pass.findings.push(item.related(first.get().clone(), "first here"));
                 }
             }
         }
@@ -55,17 +55,23 @@ impl Check<'_> {
         let actions = ["to", "redirect", "answer"].map(|key| place.key(key));
         let mut written = actions.iter().filter(|action| action.exists());
         let Some(first) = written.next() else {
+            let keys = place.entries().map(|(key, _)| key);
+            let known =
+                self.pass.shapes.resolve(self.pass.shapes.section("route")).get("properties");
+            if self.pass.misspelt("route", keys, known, &["to", "redirect", "answer"]) {
+                return;
+            }
             let message = "this route does nothing with a request";
             let item = Diagnostic::error("missing-key", place.span(), message)
                 .help("write `to = \"UPSTREAM\"`, `redirect = { ... }` or `answer = { ... }`");
-            self.findings.push(item);
+            self.pass.findings.push(item);
             return;
         };
         for second in written {
             let message = "a route has one of `to`, `redirect` and `answer`";
             let item = Diagnostic::error("conflicting-keys", second.key_span(), message)
                 .related(first.key_span(), "already decided here");
-            self.findings.push(item);
+            self.pass.findings.push(item);
         }
         if actions.first().is_some_and(Place::exists) {
             return;
@@ -113,7 +119,7 @@ impl Check<'_> {
             let item =
                 Diagnostic::error("bad-method", span.clone(), "methods are written in upper case");
             let help = format!("did you mean \"{upper}\"?");
-            self.findings.push(item.help(help).replace(span, format!("\"{upper}\"")));
+            self.pass.findings.push(item.help(help).replace(span, format!("\"{upper}\"")));
         }
     }
 
@@ -185,7 +191,7 @@ impl Check<'_> {
                 let item =
                     Diagnostic::error("rewrite-without-prefix", prefix_place.key_span(), message)
                         .related(route.key("path").span(), "this path has no prefix");
-                self.findings.push(item);
+                self.pass.findings.push(item);
             }
             if place.key("path").exists() {
                 let message = "`rewrite` replaces the prefix or the whole path, not both";
@@ -217,7 +223,7 @@ impl Check<'_> {
                 let message = "this path names a parameter that the route's `path` does not have";
                 let known: Vec<_> = parameters(path).map(|name| format!("{{{name}}}")).collect();
                 let item = Diagnostic::error("unknown-parameter", place.span(), message);
-                self.findings.push(match known.is_empty() {
+                self.pass.findings.push(match known.is_empty() {
                     true => item.help("write it in the route's `path`, such as \"/orders/{id}\""),
                     false => item.help(format!("the parameters are: {}", known.join(", "))),
                 });

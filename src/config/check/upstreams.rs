@@ -1,11 +1,9 @@
 //! Rules for `[registry.NAME]` and `[upstream.NAME]`.
 
 use super::{Check, Diagnostic, Place, text};
-use crate::config::{
-    Ejection, InstanceAddress, NacosRegistry, RegistryKind, Upstream, diagnostics::closest,
-};
+use crate::config::{Ejection, InstanceAddress, NacosRegistry, RegistryKind, Upstream};
 
-impl Check<'_> {
+impl Check<'_, '_> {
     pub(super) fn registries(&mut self) {
         let draft = self.draft;
         for (name, registry) in &draft.config.registry {
@@ -14,7 +12,7 @@ impl Check<'_> {
                 RegistryKind::Embedded(embedded) if !embedded.listen.ip().is_loopback() => {
                     let message = "everyone who reaches this address may register instances";
                     let place = place.key("listen").span();
-                    self.findings.push(Diagnostic::warning("open-registry", place, message));
+                    self.pass.findings.push(Diagnostic::warning("open-registry", place, message));
                 }
                 RegistryKind::Embedded(_) => {}
                 RegistryKind::File(file) => {
@@ -45,12 +43,13 @@ impl Check<'_> {
                 Ok(port) if nacos.grpc_port.is_none() && port > u16::MAX - 1000 => {
                     let message = "the gRPC port would be this port plus 1000, and there is none";
                     let item = Diagnostic::error("bad-address", span, message);
-                    self.findings.push(item.help("write `grpc_port`"));
+                    self.pass.findings.push(item.help("write `grpc_port`"));
                 }
                 Ok(_) => {}
                 Err(_) => {
                     let item = Diagnostic::error("bad-address", span, "this is no address");
-                    self.findings
+                    self.pass
+                        .findings
                         .push(item.help("write \"HOST:PORT\", such as \"127.0.0.1:8848\""));
                 }
             }
@@ -111,7 +110,7 @@ impl Check<'_> {
             let message = "an upstream has either `instances` or a registry";
             let item = Diagnostic::error("conflicting-keys", key.key_span(), message)
                 .related(place.key("instances").key_span(), "`instances` stands here");
-            self.findings.push(item);
+            self.pass.findings.push(item);
         }
         let list = place.key("instances");
         let instances = upstream.instances.as_deref().unwrap_or_default();
@@ -148,7 +147,8 @@ impl Check<'_> {
             written.span(),
             format!("there is no [registry.{}]", written.quote()),
         );
-        self.findings.push(match closest(written.quote(), declared) {
+        let meant = self.pass.findings.closest(written.quote(), declared);
+        self.pass.findings.push(match meant {
             Some(meant) => item
                 .help(format!("did you mean \"{meant}\"?"))
                 .replace(written.span(), format!("\"{meant}\"")),
@@ -176,7 +176,7 @@ impl Check<'_> {
         } else if registries.is_empty() {
             let message = format!("there is no [upstream.{quoted}], and no registry to ask for it");
             let item = Diagnostic::error("unknown-upstream", span.clone(), message);
-            match closest(quoted, self.declared("upstream")) {
+            match self.pass.findings.closest(quoted, self.declared("upstream")) {
                 Some(meant) => item.help(format!("did you mean `{meant}`?")),
                 None => item.help(format!(
                     "write [upstream.{quoted}] with instances = [\"10.0.0.1:8080\"], or a [registry.NAME] table"
@@ -189,7 +189,7 @@ impl Check<'_> {
             Diagnostic::error("ambiguous-registry", span, message)
                 .help(format!("write [upstream.{quoted}] with registry = \"{first}\""))
         };
-        self.findings.push(item);
+        self.pass.findings.push(item);
     }
 
     fn ejection(&mut self, ejection: &Ejection, place: &Place<'_>) {

@@ -159,6 +159,10 @@ impl Conform<'_> {
         let required = shape.get("required").and_then(Value::as_array);
         let required = required.into_iter().flatten().filter_map(Value::as_str);
         for key in required.filter(|key| !table.contains_key(*key)) {
+            let written = table.keys().map(|key| key.get_ref().as_ref());
+            if self.misspelt(within.section, written, shape.get("properties"), &[key]) {
+                continue;
+            }
             let message = format!("{} has no `{key}`", within.describe());
             let about = shape.get("properties").and_then(|keys| keys.get(key));
             let about = about.and_then(|about| about.get("description")).and_then(Value::as_str);

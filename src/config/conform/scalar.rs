@@ -59,7 +59,7 @@ impl Conform<'_> {
             Some("number") => "a number".into(),
             Some("object") => "a table".into(),
             _ => match example {
-                Some(example) => format!("a string with its unit, such as \"{example}\","),
+                Some(example) => format!("a string with its unit (\"{example}\", say)"),
                 None => String::from("a string"),
             },
         };

@@ -6,10 +6,7 @@ use serde_json::Value;
 use toml::Spanned;
 
 use super::{Conform, Within, secret};
-use crate::config::{
-    diagnostics::{Diagnostic, closest},
-    later,
-};
+use crate::config::{diagnostics::Diagnostic, later};
 
 impl Conform<'_> {
     /// Always false: what is unknown never stays.
@@ -45,6 +42,32 @@ impl Conform<'_> {
         false
     }
 
+    /// Our key for another gateway's word or for a misspelt one.
+    pub(in crate::config) fn meant<'k>(
+        &self,
+        (section, key): (&str, &str),
+        known: &[&'k str],
+    ) -> Option<&'k str> {
+        let ours = later::our_word(section, key);
+        let ours = known.iter().copied().find(|known| Some(*known) == ours);
+        ours.or_else(|| self.findings.closest(key, known.iter().copied()))
+    }
+
+    /// Whether an unknown key was probably meant to be one of these, so that they are misspelt and not missing.
+    pub(in crate::config) fn misspelt<'t>(
+        &self,
+        section: &str,
+        written: impl IntoIterator<Item = &'t str>,
+        known: Option<&Value>,
+        missing: &[&str],
+    ) -> bool {
+        let known = known.and_then(Value::as_object).into_iter().flatten();
+        let known: Vec<&str> = known.map(|(key, _)| key.as_str()).collect();
+        written.into_iter().filter(|key| !known.contains(key)).any(|key| {
+            self.meant((section, key), &known).is_some_and(|meant| missing.contains(&meant))
+        })
+    }
+
     /// The key that was meant, or the table that has it, or the keys that there are.
     fn advise(
         &self,
@@ -53,12 +76,13 @@ impl Conform<'_> {
         known: &[&str],
         within: &Within<'_>,
     ) -> Diagnostic {
-        let ours = later::our_word(section, key).filter(|ours| known.contains(ours));
-        if let Some(meant) = ours.or_else(|| closest(key, known.iter().copied())) {
+        if let Some(meant) = self.meant((section, key), known) {
             let span = item.span.clone().unwrap_or_default();
             return item.help(format!("did you mean `{meant}`?")).replace(span, meant);
         }
-        match self.shapes.home_of(key).filter(|home| *home != within.section) {
+        // Of a table within a table, or of a kind of registry, another table's key is a coincidence.
+        let own = within.path().is_none() && within.section != "registry";
+        match self.shapes.home_of(key).filter(|home| own && *home != within.section) {
             Some(home) => item.help(format!("`{key}` is a key of {}", written_as(home))),
             None => item.help(format!("the keys here are: {}", known.join(", "))),
         }

@@ -53,6 +53,14 @@ pub(super) struct Findings {
     errors: usize,
 }
 
+/// Bytes of a message; what is longer quotes something that is no name.
+const LONGEST: usize = 1000;
+/// Bytes of a word that may be a misspelt one.
+const LONGEST_WORD: usize = 100;
+/// Words that a misspelt one is compared with.
+const CANDIDATES: usize = 2000;
+/// Findings that a suggestion is looked for; what follows them is not shown whole anyway.
+const ADVISED: usize = 100;
 /// The most findings that are kept.
 const KEPT: usize = 1000;
 
@@ -225,9 +233,11 @@ impl std::error::Error for Diagnostics {}
 // === impl Findings ===
 
 impl Findings {
-    pub(super) fn push(&mut self, item: Diagnostic) {
+    pub(super) fn push(&mut self, mut item: Diagnostic) {
         self.errors += usize::from(item.severity == Severity::Error);
         if self.items.len() < KEPT {
+            shorten(&mut item.message);
+            item.help.iter_mut().for_each(shorten);
             self.items.push(item);
         } else {
             self.omitted += 1;
@@ -243,6 +253,15 @@ impl Findings {
         self.items.is_empty()
     }
 
+    /// The candidate that was most probably meant; not looked for once there is too much to report.
+    pub(super) fn closest<'c>(
+        &self,
+        word: &str,
+        candidates: impl IntoIterator<Item = &'c str>,
+    ) -> Option<&'c str> {
+        (self.items.len() < ADVISED).then(|| closest(word, candidates)).flatten()
+    }
+
     /// Without the warnings, which are noise while there are errors.
     pub(super) fn errors_only(mut self) -> Self {
         self.items.retain(|item| item.severity == Severity::Error);
@@ -255,14 +274,24 @@ fn floor_boundary(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
+fn shorten(text: &mut String) {
+    if text.len() > LONGEST {
+        text.truncate(floor_boundary(text, LONGEST));
+        text.push_str("...");
+    }
+}
+
 /// The candidate that was most probably meant.
 pub(super) fn closest<'c>(
     word: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
+    if word.len() > LONGEST_WORD {
+        return None;
+    }
     let plain = |text: &str| text.to_lowercase().replace(['-', ' ', '.'], "_");
     let word = plain(word);
-    let scored = candidates.into_iter().map(|candidate| {
+    let scored = candidates.into_iter().take(CANDIDATES).map(|candidate| {
         (strsim::normalized_damerau_levenshtein(&word, &plain(candidate)), candidate)
     });
     scored

@@ -104,6 +104,30 @@ fn a_list_of_a_hundred_thousand_wrong_values_is_answered_soon() {
 }
 
 #[test]
+fn what_is_long_is_cut() {
+    let long = "x".repeat(3_000_000);
+    for text in [format!("{long} = 1"), format!("[[route]]\nname = \"{long}\"\nto = \"{long}\"")] {
+        let Err(all) = parse_text(&text) else { panic!("accepted") };
+        assert!(all.to_string().len() < 5000);
+        assert!(all.render(false).len() < 20_000);
+    }
+}
+
+#[test]
+fn ten_thousand_wrong_references_are_answered_soon() {
+    let upstreams: String = (0..10_000)
+        .map(|n| format!("[upstream.service-{n}]\ninstances = [\"127.0.0.1:1\"]\n"))
+        .collect();
+    let routes: String = (0..10_000)
+        .map(|n| format!("[[route]]\nname = \"r{n}\"\nto = \"sevrice-{n}\"\n"))
+        .collect();
+    let start = std::time::Instant::now();
+    let Err(all) = parse_text(&format!("{upstreams}{routes}")) else { panic!("accepted") };
+    assert_eq!(all.len(), 1000);
+    assert!(start.elapsed() < std::time::Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
+#[test]
 fn what_the_environment_brings_is_not_quoted() {
     for text in [
         "[[route]]\nname = \"${HIDDEN} x\"\nanswer = {}",
