@@ -112,7 +112,7 @@ impl Diagnostics {
         let offset = self.lines.get(first_line - 1).copied().unwrap_or(0);
         let end = self.lines.get(last_line).map_or(self.text.len(), |next| next - 1);
         let end = floor_boundary(&self.text, end.min(offset.saturating_add(LONG)));
-        let text = self.text.get(offset..end).unwrap_or_default();
+        let text = self.text.get(offset..end).unwrap_or_default().trim_end_matches('\r');
         Excerpt { text, first_line, offset }
     }
 }

@@ -104,6 +104,14 @@ fn a_list_of_a_hundred_thousand_wrong_values_is_answered_soon() {
 }
 
 #[test]
+fn a_mark_at_the_start_and_carriage_returns_move_no_place() {
+    let text = "\u{feff}[admin]\r\nadress = \"127.0.0.1:9180\"\r\n";
+    let Err(all) = parse_text(text) else { panic!("accepted") };
+    assert_eq!(all.iter().next().and_then(|item| all.position(item)), Some((2, 1)));
+    assert!(all.render(false).contains("2 | adress = \"127.0.0.1:9180\"\n"));
+}
+
+#[test]
 fn what_is_long_is_cut() {
     let long = "x".repeat(3_000_000);
     for text in [format!("{long} = 1"), format!("[[route]]\nname = \"{long}\"\nto = \"{long}\"")] {
@@ -114,17 +122,16 @@ fn what_is_long_is_cut() {
 }
 
 #[test]
-fn ten_thousand_wrong_references_are_answered_soon() {
-    let upstreams: String = (0..10_000)
+fn thousands_of_wrong_references_are_answered_soon() {
+    let upstreams: String = (0..3_000)
         .map(|n| format!("[upstream.service-{n}]\ninstances = [\"127.0.0.1:1\"]\n"))
         .collect();
-    let routes: String = (0..10_000)
-        .map(|n| format!("[[route]]\nname = \"r{n}\"\nto = \"sevrice-{n}\"\n"))
-        .collect();
+    let routes: String =
+        (0..3_000).map(|n| format!("[[route]]\nname = \"r{n}\"\nto = \"sevrice-{n}\"\n")).collect();
     let start = std::time::Instant::now();
     let Err(all) = parse_text(&format!("{upstreams}{routes}")) else { panic!("accepted") };
     assert_eq!(all.len(), 1000);
-    assert!(start.elapsed() < std::time::Duration::from_secs(60), "{:?}", start.elapsed());
+    assert!(start.elapsed() < std::time::Duration::from_secs(30), "{:?}", start.elapsed());
 }
 
 #[test]
