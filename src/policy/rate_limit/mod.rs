@@ -41,6 +41,8 @@ pub struct RateLimit {
     caller: Caller,
     epoch: Instant,
     quota: Quota,
+    /// Nanoseconds that a request costs, as in `quota`.
+    interval: u64,
     max_keys: NonZeroU32,
 }
 
@@ -76,6 +78,7 @@ impl RateLimit {
             caller: Caller::new(&config.per),
             epoch,
             quota,
+            interval: nanos(quota.replenish_interval()),
             max_keys: config.max_keys,
         }
     }
@@ -133,8 +136,7 @@ impl RateLimit {
     }
 
     fn since_epoch(&self, now: Instant) -> u64 {
-        let nanos = now.saturating_duration_since(self.epoch).as_nanos();
-        u64::try_from(nanos).unwrap_or(FOREVER).min(FOREVER)
+        nanos(now.saturating_duration_since(self.epoch))
     }
 
     fn ask(&self, call: &Call) -> Verdict {
@@ -153,10 +155,15 @@ impl RateLimit {
     fn allowed(&self, after: &StateSnapshot, owed: u64) -> Verdict {
         let remaining = after.remaining_burst_capacity();
         let others = u64::from(self.burst().saturating_sub(remaining).saturating_sub(1));
-        let interval = self.quota.replenish_interval().as_nanos() as u64;
-        let reset = owed.saturating_sub(others.saturating_mul(interval));
+        let reset = owed.saturating_sub(others.saturating_mul(self.interval));
         Verdict { allowed: true, remaining, reset: Duration::from_nanos(reset) }
     }
+}
+
+/// At most [`FOREVER`].
+fn nanos(time: Duration) -> u64 {
+    let seconds = time.as_secs().saturating_mul(1_000_000_000);
+    seconds.saturating_add(time.subsec_nanos().into()).min(FOREVER)
 }
 
 /// Both the interval and the burst are cut so that a bucket fills within [`FOREVER`]; an interval is whole
