@@ -159,12 +159,7 @@ impl Upstream {
         rng: &mut fastrand::Rng,
     ) -> Option<Arc<Instance>> {
         let table = self.table.load();
-        // Whoever holds the lock counts; until it has, the last count is as good.
-        if table.is_recount_due(now)
-            && let Some(_counting) = self.seen.try_lock()
-        {
-            table.recount(now);
-        }
+        self.recount_if_due(&table, now);
         table.pick(tried, now, rng).cloned()
     }
 
@@ -188,6 +183,7 @@ impl Upstream {
     /// Every instance and why it is used or not, for the status API and for gauges.
     pub fn status(&self, now: Instant) -> Status {
         let table = self.table.load_full();
+        self.recount_if_due(&table, now);
         let status = |instance: &Arc<Instance>| InstanceStatus {
             instance: Arc::clone(instance),
             readiness: instance.readiness(now),
@@ -226,6 +222,15 @@ impl Upstream {
             peer: self.peers.peer(told.address),
             state,
         })
+    }
+
+    fn recount_if_due(&self, table: &Table, now: Instant) {
+        // Whoever holds the lock counts; until it has, the last count is as good.
+        if table.is_recount_due(now)
+            && let Some(_counting) = self.seen.try_lock()
+        {
+            table.recount(now);
+        }
     }
 
     fn try_eject(&self, instance: &Instance, now: Instant) {
