@@ -82,9 +82,9 @@ struct Ring {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tally(u64);
 
-/// More calls than this are no window but a history.
-const MAX_CALLS: u32 = 65_536;
-/// The same for seconds.
+/// The most calls and seconds that a window may have, as the check of the configuration says too: twice as many calls fit
+/// the tally.
+const MAX_CALLS: u32 = 100_000;
 const MAX_SECONDS: u64 = 3_600;
 
 // === impl Window ===
