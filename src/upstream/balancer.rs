@@ -31,8 +31,9 @@ struct Share {
     weight: f64,
 }
 
-/// Draws that may meet an excluded index before the rest is weighed exactly.
-const DRAWS: usize = 4;
+/// Draws that may meet an excluded index before the rest is weighed exactly: with half of all excluded, one pick in 65,536
+/// comes to that.
+const DRAWS: usize = 16;
 
 // === impl Balancer ===
 
