@@ -282,7 +282,7 @@ fn no_call_is_lost_when_seconds_turn() {
 
 #[test]
 fn failures_that_race_are_all_taken_out_again() {
-    for size in [1, 2, 7, 100] {
+    for size in [1, 2, 7, 100, 100_000] {
         let window = Window::new(calls(size));
         let record = |failed, slow| {
             let at = Moment { era: 1, since_start: Duration::ZERO };
