@@ -7,18 +7,22 @@ mod by_host;
 mod by_path;
 mod candidates;
 mod host;
+mod new_path;
 mod path;
 mod pattern;
 mod predicates;
+mod rewrite;
 mod table;
 #[cfg(test)]
 mod tests;
 mod trie;
 
 pub use host::{BadHost, Host, normalise_host};
+pub use new_path::BadNewPath;
 pub use path::{BadPath, normalise_path};
 pub use pattern::{BadPattern, normalise_pattern};
 pub use predicates::BadPredicate;
+pub use rewrite::{BadRewrite, Rewrite};
 pub use table::{BadRoute, Table};
 
 /// What routes are matched on.

@@ -60,13 +60,13 @@ pub(super) fn join(segments: &[Segment]) -> String {
     path
 }
 
-/// Percent-encodes what may not stand in a path, and leaves slashes, backslashes and percent signs as they are.
+/// Percent-encodes what may not stand in a path, but for what means something else there or has to be refused.
 pub(super) fn encode(text: &str) -> String {
     use std::fmt::Write;
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if is_path_character(byte) || matches!(byte, b'/' | b'\\' | b'%') || byte.is_ascii_control()
-        {
+        let left = matches!(byte, b'/' | b'%' | b'?' | b'#' | b'\\') || byte.is_ascii_control();
+        if left || is_path_character(byte) {
             encoded.push(char::from(byte));
         } else {
             let _ = write!(encoded, "%{byte:02X}");
