@@ -11,6 +11,7 @@ mod new_path;
 mod path;
 mod pattern;
 mod predicates;
+mod redirect;
 mod rewrite;
 mod table;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use new_path::BadNewPath;
 pub use path::{BadPath, normalise_path};
 pub use pattern::{BadPattern, normalise_pattern};
 pub use predicates::BadPredicate;
+pub use redirect::{BadRedirect, Redirect};
 pub use rewrite::{BadRewrite, Rewrite};
 pub use table::{BadRoute, Table};
 
