@@ -102,15 +102,17 @@ impl Driver {
         loop {
             self.turn(now());
             let wake = self.deadline();
+            // In this order, so that tests repeat; what is due is done in each turn, whatever else comes.
             tokio::select! {
-                event = self.phase.event() => self.on_event(event),
+                biased;
+                () = self.shared.changed.notified() => self.sync(now()),
                 Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => {
                     // Only a session that was given up ends without an outcome.
                     if let Ok(done) = done {
                         self.on_done(done);
                     }
                 }
-                () = self.shared.changed.notified() => self.sync(now()),
+                event = self.phase.event() => self.on_event(event),
                 () = sleep_until(wake) => {}
             }
         }

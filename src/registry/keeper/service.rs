@@ -154,24 +154,30 @@ impl Service {
 
     /// A read has ended, with what the registry says or without (`None`).
     pub(super) fn read(&mut self, now: Instant, start: ReadStart, view: Option<View>) {
-        let refused = self.counts.refused;
-        let view = view.and_then(|view| {
-            by_address(view).or_else(|| {
-                self.counts.refused = refused + 1;
-                None
-            })
-        });
+        let answered = view.is_some();
+        let view = view.and_then(by_address);
+        if answered && view.is_none() {
+            self.counts.refused += 1;
+        }
         if start.purpose == Purpose::Confirm {
             self.confirm = self.confirm.ended(now, view.is_some());
         }
         let Some(view) = view else { return };
-        if start.purpose == Purpose::Confirm {
+        // That nothing is left is only believed of a push and a read that both say so.
+        let agrees = !self.said.is_empty() || view.is_empty() || !self.has_overtaken(&start);
+        if start.purpose == Purpose::Confirm && agrees {
             self.release(now, start.at, &view);
         }
-        // What a push said meanwhile is newer than this.
-        if start.pushes == self.pushes {
+        if self.has_overtaken(&start) {
+            self.extend(start.at, &view);
+        } else {
             self.take(now, view);
         }
+    }
+
+    /// Whether a push has come since: what it said is newer than what the read says.
+    pub(super) fn has_overtaken(&self, start: &ReadStart) -> bool {
+        start.pushes != self.pushes
     }
 
     /// The session is lost, or an attempt at one has failed.
@@ -267,7 +273,7 @@ impl Service {
     }
 
     /// In the order of addresses: no address is both said and kept.
-    fn published(&self) -> impl Iterator<Item = &Instance> {
+    pub(super) fn published(&self) -> impl Iterator<Item = &Instance> {
         let kept: BTreeMap<_, _> =
             self.kept.iter().map(|(at, kept)| (at, &kept.instance)).collect();
         let mut all = kept;
@@ -381,6 +387,14 @@ impl Service {
         }
         self.origin = Some(self.origin_now());
         self.outbox.changed(now);
+    }
+
+    /// What a read saw, though a push has taken it away since, has not been gone for longer than that.
+    fn extend(&mut self, read_at: Instant, view: &ByAddress) {
+        let due = read_at + self.graces.empty_grace.0;
+        for (_, kept) in self.kept.iter_mut().filter(|(address, _)| view.contains_key(address)) {
+            kept.due = kept.due.max(due);
+        }
     }
 
     fn end_hold(&mut self) {

@@ -2,8 +2,10 @@
 
 mod disk;
 mod driver;
+mod model;
 mod scripted;
 mod service;
+mod service_model;
 
 use std::{
     net::SocketAddr,
@@ -64,6 +66,10 @@ impl Told {
 
     pub(super) fn all(&self) -> Vec<Vec<u16>> {
         self.0.lock().iter().map(|(_, view)| numbers(view)).collect()
+    }
+
+    pub(super) fn timed_numbers(&self) -> Vec<(Instant, Vec<u16>)> {
+        self.0.lock().iter().map(|(at, view)| (*at, numbers(view))).collect()
     }
 
     pub(super) fn gaps(&self) -> Vec<Duration> {

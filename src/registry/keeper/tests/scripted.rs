@@ -6,13 +6,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
+use super::{super::driver::now, numbers};
 use crate::registry::{Registry, RegistryError, Session, View};
 
 /// What is true, and what goes wrong in telling it.
@@ -22,6 +23,8 @@ pub(in crate::registry::keeper) struct Scripted {
     orders: broadcast::Sender<Order>,
     pub(in crate::registry::keeper) sessions: Arc<AtomicU64>,
     pub(in crate::registry::keeper) lists: Arc<AtomicU64>,
+    /// All that it ever said, and when.
+    said: Arc<Mutex<Vec<Said>>>,
     /// Reads that run now, and the most that ever did.
     running: Arc<AtomicUsize>,
     pub(in crate::registry::keeper) most_running: Arc<AtomicUsize>,
@@ -47,6 +50,15 @@ pub(in crate::registry::keeper) enum Fault {
     Panic,
 }
 
+/// One answer: the service, its instances, when they were so, and when that was told.
+#[derive(Clone)]
+pub(in crate::registry::keeper) struct Said {
+    pub(in crate::registry::keeper) service: String,
+    pub(in crate::registry::keeper) at: Instant,
+    pub(in crate::registry::keeper) told: Instant,
+    pub(in crate::registry::keeper) numbers: Vec<u16>,
+}
+
 /// What a session that lives is told to do.
 #[derive(Clone, Debug)]
 pub(in crate::registry::keeper) enum Order {
@@ -61,6 +73,7 @@ impl Scripted {
             orders: broadcast::Sender::new(1024),
             sessions: Arc::default(),
             lists: Arc::default(),
+            said: Arc::default(),
             running: Arc::default(),
             most_running: Arc::default(),
         }
@@ -86,6 +99,23 @@ impl Scripted {
         let _ = self.orders.send(order);
     }
 
+    pub(in crate::registry::keeper) fn said(&self) -> Vec<Said> {
+        self.said.lock().clone()
+    }
+
+    fn note(&self, service: &str, view: &View, at: Instant) {
+        let numbers = match view {
+            View::Absent => Vec::new(),
+            View::Instances(instances) => numbers(instances),
+        };
+        self.said.lock().push(Said { service: service.into(), at, told: now(), numbers });
+    }
+
+    async fn publish(&self, session: &Session, service: Arc<str>, view: View) {
+        self.note(&service, &view, now());
+        session.publish(service, view).await;
+    }
+
     pub(in crate::registry::keeper) fn truth(&self, service: &str) -> View {
         self.world.lock().truth.get(service).cloned().unwrap_or(View::Absent)
     }
@@ -109,11 +139,14 @@ impl Registry for Scripted {
         loop {
             for service in new.drain(..).filter(|_| !mute) {
                 let view = self.truth(&service);
-                session.publish(service, view).await;
+                self.publish(&session, service, view).await;
             }
             tokio::select! {
+                biased;
                 order = orders.recv() => match order {
-                    Ok(Order::Push(service, view)) => session.publish(service.into(), view).await,
+                    Ok(Order::Push(service, view)) => {
+                        self.publish(&session, service.into(), view).await;
+                    }
                     Ok(Order::End(fault)) => return fail(fault).await,
                     Err(_) => return RegistryError::Protocol("the test is over".into()),
                 },
@@ -137,11 +170,12 @@ impl Registry for Scripted {
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_running.fetch_max(running, Ordering::SeqCst);
         // What it says is what was true when it was asked.
-        let view = self.truth(service);
+        let (view, asked) = (self.truth(service), now());
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
         self.running.fetch_sub(1, Ordering::SeqCst);
+        self.note(service, &view, asked);
         Ok(view)
     }
 }

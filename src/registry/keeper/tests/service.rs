@@ -364,6 +364,22 @@ fn a_confirming_read_that_a_push_has_overtaken_still_confirms() {
 }
 
 #[test]
+fn a_read_that_saw_an_instance_starts_its_grace_anew() {
+    let mut bench = Bench::live([1, 2]);
+    bench.say([]);
+    bench.wait(15_000);
+    assert!(std::mem::take(&mut bench.confirm));
+    let start = bench.service.start_read(bench.now, Purpose::Confirm);
+    bench.say([]);
+    bench.service.read(bench.now, start, Some(view([1, 2])));
+    bench.wait(14_999);
+    assert!(!bench.confirm, "they were there 15 s ago");
+    bench.wait(1);
+    bench.confirm(Some(view([])));
+    bench.is([]);
+}
+
+#[test]
 fn the_first_view_is_believed_as_it_is() {
     let mut bench = Bench::new(GRACES);
     assert_eq!(bench.service.status(bench.now).state, ViewState::Never);
