@@ -3,6 +3,7 @@
 //! A kind only connects, lists and watches. What to believe, and when, is the keeper's business and the same for all.
 
 pub mod embedded;
+mod file;
 mod keeper;
 
 use std::{
