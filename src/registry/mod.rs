@@ -4,6 +4,7 @@
 
 pub mod embedded;
 mod file;
+mod fixed;
 mod keeper;
 
 use std::{
