@@ -6,6 +6,7 @@ pub mod embedded;
 mod file;
 mod fixed;
 mod keeper;
+mod keepers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +20,7 @@ pub use keeper::{
     DiskCopy, Keeper, LinkState, Origin, RegistryStatus, ServiceStatus, Subscription, ViewCounts,
     ViewState,
 };
+pub use keepers::{Keepers, OpenError, Source};
 use tokio::sync::{mpsc, watch};
 
 /// One address of a service as its registry tells it, taken as it comes: weights may be anything here.
