@@ -6,3 +6,4 @@ pub mod upstream;
 pub mod registry;
 pub mod config;
 pub mod telemetry;
+pub mod crypto;
