@@ -6,5 +6,6 @@ pub mod body_size;
 pub mod client;
 pub mod cors;
 pub mod ip_filter;
+pub mod jwt;
 mod networks;
 pub mod rate_limit;

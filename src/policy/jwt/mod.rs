@@ -1,0 +1,12 @@
+//! Whether a request carries a token that an issuer signed, and whether its claims allow the route.
+//!
+//! `decision` calls [`JwtPolicy::check`]; `snapshot` builds [`Issuer`] and [`JwtPolicy`] from the config. A check never
+//! fetches a key, reads a clock or the disk, and takes nothing from the token's header but which of our keys to try
+//! (RFC 8725).
+
+mod algorithm;
+mod json;
+mod refusal;
+mod token;
+
+pub use refusal::{Reason, Refusal};
