@@ -5,8 +5,10 @@
 //! (RFC 8725).
 
 mod algorithm;
+mod claims;
 mod json;
 mod refusal;
 mod token;
 
+pub use claims::Claims;
 pub use refusal::{Reason, Refusal};
