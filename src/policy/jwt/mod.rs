@@ -7,8 +7,13 @@
 mod algorithm;
 mod claims;
 mod json;
+mod jwk;
+mod key;
+mod key_error;
+mod keys;
 mod refusal;
 mod token;
 
 pub use claims::Claims;
+pub use key_error::{KeyError, KeyProblem};
 pub use refusal::{Reason, Refusal};
