@@ -5,6 +5,7 @@
 //! (RFC 8725).
 
 mod algorithm;
+mod cache;
 mod claims;
 mod json;
 mod jwk;
