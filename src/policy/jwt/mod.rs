@@ -7,6 +7,7 @@
 mod algorithm;
 mod cache;
 mod claims;
+mod issuer;
 mod json;
 mod jwk;
 mod key;
@@ -16,5 +17,9 @@ mod refusal;
 mod token;
 
 pub use claims::Claims;
+pub use issuer::Issuer;
 pub use key_error::{KeyError, KeyProblem};
 pub use refusal::{Reason, Refusal};
+
+#[cfg(test)]
+mod tests;
