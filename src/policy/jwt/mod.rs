@@ -13,12 +13,14 @@ mod jwk;
 mod key;
 mod key_error;
 mod keys;
+mod policy;
 mod refusal;
 mod token;
 
 pub use claims::Claims;
 pub use issuer::Issuer;
 pub use key_error::{KeyError, KeyProblem};
+pub use policy::{JwtPolicy, PolicyError};
 pub use refusal::{Reason, Refusal};
 
 #[cfg(test)]

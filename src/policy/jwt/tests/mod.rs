@@ -1,6 +1,7 @@
 //! Tokens, keys and requests as they come from outside. Keys are in `tests/data/keys`.
 
 mod keys;
+mod policy;
 mod tokens;
 mod vectors;
 
