@@ -7,6 +7,7 @@ mod file;
 mod fixed;
 mod keeper;
 mod keepers;
+pub mod nacos;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
