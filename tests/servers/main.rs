@@ -1,0 +1,13 @@
+//! Tests against real servers, which `tests/servers/fetch.sh` gets: `make test-real` runs them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test reports by panicking, and says which server it ran on"
+)]
+
+mod drive;
+mod nacos;
+mod server;
