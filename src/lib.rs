@@ -1,4 +1,5 @@
 //! tollgate: an API gateway on pingora.
+#![forbid(unsafe_code)]
 
 pub mod route;
 pub mod policy;

@@ -12,7 +12,13 @@ use std::{
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use super::{DiskCopy, Keeper, Registry, file::File, fixed::Fixed, keeper::fingerprint};
+use super::{
+    DiskCopy, Keeper, Registry,
+    file::File,
+    fixed::Fixed,
+    keeper::fingerprint,
+    nacos::{self, Nacos},
+};
 use crate::config::{
     self, FixedInstance, Graces, RegistryKind,
     units::{Interval, Percent},
@@ -43,13 +49,13 @@ pub enum Source {
 }
 
 /// Why there is no keeper.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum OpenError {
     /// Its listener was not bound when the process started.
     #[error("registry `{0}` is embedded and was not there at the start: restart needed")]
     Restart(String),
-    #[error("registry `{0}`: kind `{1}` is not built into this tollgate")]
-    Unsupported(String, &'static str),
+    #[error("registry `{0}`: {1}")]
+    Address(String, nacos::AddressError),
 }
 
 /// A keeper that was handed out, and for what.
@@ -99,8 +105,11 @@ impl Keepers {
                 embedded.ok_or_else(|| OpenError::Restart(name.into()))
             }
             RegistryKind::File(file) => Ok(Arc::new(File::new(file))),
-            RegistryKind::Nacos(_) => {
-                Err(OpenError::Unsupported(name.into(), registry.kind.name()))
+            RegistryKind::Nacos(nacos) => {
+                // Not all gateways of a fleet should begin with the same server.
+                let kind = Nacos::new(nacos, fastrand::u64(..))
+                    .map_err(|e| OpenError::Address(name.into(), e))?;
+                Ok(Arc::new(kind))
             }
         }
     }

@@ -17,6 +17,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+pub use embedded::Embedded;
 pub use keeper::{
     DiskCopy, Keeper, LinkState, Origin, RegistryStatus, ServiceStatus, Subscription, ViewCounts,
     ViewState,
