@@ -1,0 +1,82 @@
+//! The upstreams of one config: those that the file declares, and those that routes name without declaring them.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use super::{BuildError, Served, Snapshot};
+use crate::{
+    config::{self, Config},
+    upstream::Upstream,
+};
+
+/// Where the instances of an upstream come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Origin {
+    /// The file itself.
+    Fixed,
+    /// A service of a registry.
+    Registry { registry: String, service: String },
+}
+
+/// Builds every upstream that a route names. One whose table and origin are as before is carried over.
+pub(super) fn build(
+    config: &Config,
+    before: Option<&Snapshot>,
+) -> Result<BTreeMap<Arc<str>, Served>, BuildError> {
+    let mut built = BTreeMap::new();
+    let undeclared = config::Upstream::default();
+    for name in named_by_routes(config) {
+        let declared = config.upstream.get(name).unwrap_or(&undeclared);
+        let origin = origin(name, declared, config);
+        let upstream = match before.and_then(|before| carried_over(before, name, declared, &origin))
+        {
+            Some(upstream) => upstream,
+            None => create(name, declared, before)?,
+        };
+        built.insert(Arc::from(name), Served { upstream, origin });
+    }
+    Ok(built)
+}
+
+fn named_by_routes(config: &Config) -> impl Iterator<Item = &str> {
+    let targets = config.route.iter().filter_map(|route| route.to.as_ref()).flat_map(|to| &to.0);
+    targets.map(|target| target.upstream.as_str())
+}
+
+/// The check of the config has made sure that the registry is there.
+fn origin(name: &str, declared: &config::Upstream, config: &Config) -> Origin {
+    if declared.instances.is_some() {
+        return Origin::Fixed;
+    }
+    let only = || config.registry.keys().next().cloned().unwrap_or_default();
+    let registry = declared.registry.as_ref().map_or_else(only, |registry| registry.to_string());
+    let service =
+        declared.service.as_ref().map_or_else(|| name.to_owned(), |service| service.to_string());
+    Origin::Registry { registry, service }
+}
+
+fn carried_over(
+    before: &Snapshot,
+    name: &str,
+    declared: &config::Upstream,
+    origin: &Origin,
+) -> Option<Arc<Upstream>> {
+    let served = before.upstreams.get(name)?;
+    let undeclared = config::Upstream::default();
+    let was = before.config.upstream.get(name).unwrap_or(&undeclared);
+    (was == declared && served.origin == *origin).then(|| served.upstream.clone())
+}
+
+/// A new upstream; one that was edited still knows which of its instances failed.
+fn create(
+    name: &str,
+    declared: &config::Upstream,
+    before: Option<&Snapshot>,
+) -> Result<Arc<Upstream>, BuildError> {
+    let now = Instant::now();
+    let failed = |error| BuildError { span: None, message: format!("[upstream.{name}]: {error}") };
+    let upstream = Upstream::new(Arc::new(declared.clone()), now).map_err(failed)?;
+    if let Some(older) = before.and_then(|before| before.upstreams.get(name)) {
+        upstream.inherit(&older.upstream, now);
+    }
+    Ok(Arc::new(upstream))
+}
