@@ -1,6 +1,7 @@
 //! tollgate: an API gateway on pingora.
 #![forbid(unsafe_code)]
 
+pub mod reload;
 pub mod decision;
 pub mod snapshot;
 pub mod forward;

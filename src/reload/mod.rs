@@ -1,0 +1,181 @@
+//! From a changed file to a swapped snapshot: parse, check, build, wait for first views, swap.
+//!
+//! Called at the start, by the file watch, by SIGHUP and by the admin API. A config that is refused at any step changes
+//! nothing, and says why on the log, in a metric and on the status API.
+
+mod change;
+mod pinned;
+mod source;
+mod watch;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::{
+    config::Diagnostics,
+    registry::{Keepers, RegistryStatus},
+    snapshot::{BuildError, Snapshot, Wiring},
+    telemetry::metrics::Metrics,
+};
+
+pub use change::Change;
+pub use source::{Loaded, Source};
+pub use watch::{ContentHash, Watch};
+
+/// Swaps snapshots. There is one for each gateway, and one reload at a time.
+pub struct Reloader {
+    source: Source,
+    snapshots: Arc<ArcSwap<Snapshot>>,
+    keepers: Keepers,
+    metrics: Metrics,
+    wiring: tokio::sync::Mutex<Wiring>,
+    last: Mutex<Last>,
+}
+
+/// How the last reload went.
+#[derive(Clone)]
+struct Last {
+    applied_at: SystemTime,
+    /// Why the file that is there now was refused, if it was.
+    refused: Option<Arc<Diagnostics>>,
+}
+
+/// What the status API says of the config.
+#[derive(Debug, serde::Serialize)]
+pub struct ConfigStatus {
+    pub path: Option<PathBuf>,
+    /// The first digits of the hash of the text that runs.
+    pub version: String,
+    /// Seconds since it was swapped in.
+    pub age_seconds: u64,
+    pub last_reload_successful: bool,
+    /// Each problem of the file that was refused, as `file:line:column: message`.
+    pub problems: Vec<String>,
+}
+
+impl Reloader {
+    /// Builds the first snapshot and starts its keepers. Has to be called within the background runtime.
+    pub fn start(
+        source: Source,
+        loaded: &Loaded,
+        keepers: Keepers,
+        metrics: Metrics,
+    ) -> Result<Self, Diagnostics> {
+        let version = loaded.hash.short();
+        let refused = |error: BuildError| loaded.refuse("cannot-build", error.message, error.span);
+        let snapshot = Snapshot::build(loaded.config.clone(), version.clone(), &metrics, None)
+            .map_err(refused)?;
+        let wiring = Wiring::connect(&snapshot, &keepers).map_err(refused)?;
+        metrics.config_started(&version, SystemTime::now());
+        Ok(Self {
+            source,
+            snapshots: Arc::new(ArcSwap::from_pointee(snapshot)),
+            keepers,
+            metrics,
+            wiring: tokio::sync::Mutex::new(wiring),
+            last: Mutex::new(Last { applied_at: SystemTime::now(), refused: None }),
+        })
+    }
+
+    /// Where the current snapshot is always found.
+    pub fn snapshots(&self) -> Arc<ArcSwap<Snapshot>> {
+        self.snapshots.clone()
+    }
+
+    /// Waits for the first view of every service, at most for the boot time-out. True when all came.
+    pub async fn first_views(&self) -> bool {
+        let bound = self.boot_timeout();
+        self.wiring.lock().await.first_views(bound).await
+    }
+
+    fn boot_timeout(&self) -> Duration {
+        self.snapshots.load().config().server.boot_timeout.0
+    }
+
+    /// Reads the file again and swaps what it says in, or changes nothing.
+    pub async fn reload(&self) -> Result<Change, Arc<Diagnostics>> {
+        // Held to the end, so that two reloads cannot overtake each other.
+        let mut wiring = self.wiring.lock().await;
+        match self.prepare().await {
+            Ok((snapshot, prepared)) => Ok(self.swap(snapshot, prepared, &mut wiring)),
+            Err(problems) => Err(self.refuse(problems)),
+        }
+    }
+
+    async fn prepare(&self) -> Result<(Snapshot, Wiring), Diagnostics> {
+        let before = self.snapshots.load_full();
+        let loaded = self.source.load()?;
+        let boot_timeout = loaded.config.server.boot_timeout.0;
+        let refused = |error: BuildError| loaded.refuse("cannot-build", error.message, error.span);
+        if let Err(change) = pinned::refuse_changes(before.config(), &loaded.config) {
+            return Err(loaded.refuse("restart-needed", change.to_string(), change.span));
+        }
+        let snapshot = Snapshot::build(
+            loaded.config.clone(),
+            loaded.hash.short(),
+            &self.metrics,
+            Some(&before),
+        )
+        .map_err(refused)?;
+        let wiring = Wiring::connect(&snapshot, &self.keepers).map_err(refused)?;
+        if !wiring.first_views(boot_timeout).await {
+            tracing::warn!(
+                "Some services were not heard of in time; their routes answer 503 until they are"
+            );
+        }
+        Ok((snapshot, wiring))
+    }
+
+    fn swap(&self, snapshot: Snapshot, prepared: Wiring, wiring: &mut Wiring) -> Change {
+        let before = self.snapshots.load_full();
+        let change = Change::between(before.config(), snapshot.config());
+        let version = snapshot.version().to_owned();
+        self.snapshots.store(Arc::new(snapshot));
+        *wiring = prepared;
+        self.metrics.config_reloaded(&version, SystemTime::now());
+        *self.last.lock() = Last { applied_at: SystemTime::now(), refused: None };
+        tracing::info!("Config {} -> {version}: {change}", before.version());
+        change
+    }
+
+    fn refuse(&self, problems: Diagnostics) -> Arc<Diagnostics> {
+        let problems = Arc::new(problems);
+        self.metrics.config_refused();
+        self.last.lock().refused = Some(problems.clone());
+        tracing::error!("The new config is refused and the old one stays: {problems}");
+        problems
+    }
+
+    /// Reloads whenever the file has other content. Never returns.
+    pub async fn follow_file(&self, seen: ContentHash) {
+        let Some(path) = self.source.path() else { return std::future::pending().await };
+        let mut watch = Watch::start(path, seen);
+        loop {
+            watch.changed().await;
+            // Both outcomes are logged and kept where they happen.
+            let _ = self.reload().await;
+        }
+    }
+
+    pub fn config_status(&self) -> ConfigStatus {
+        let last = self.last.lock().clone();
+        ConfigStatus {
+            path: self.source.path().map(Path::to_owned),
+            version: self.snapshots.load().version().to_owned(),
+            age_seconds: last.applied_at.elapsed().map_or(0, |age| age.as_secs()),
+            last_reload_successful: last.refused.is_none(),
+            problems: last.refused.map_or_else(Vec::new, |refused| refused.lines().collect()),
+        }
+    }
+
+    /// The state of every registry that the current snapshot uses.
+    pub async fn registry_status(&self) -> Vec<RegistryStatus> {
+        self.wiring.lock().await.keepers().map(|keeper| keeper.status()).collect()
+    }
+}
