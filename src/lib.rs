@@ -1,6 +1,7 @@
 //! tollgate: an API gateway on pingora.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod server;
 pub mod admin;
 pub mod gateway;
