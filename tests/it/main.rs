@@ -1,4 +1,4 @@
-//! Integration tests, by theme, in one binary.
+//! Behaviour, by theme: a real gateway on port 0, real clients, real upstream servers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,4 +7,7 @@
     reason = "a test reports by panicking"
 )]
 
+mod support;
+
 mod embedded;
+mod first_request;
