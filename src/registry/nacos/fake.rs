@@ -117,7 +117,7 @@ impl Fake {
             let found: Vec<Asked> = of_kind(all);
             found.len() >= count
         });
-        let found: Vec<Asked> = of_kind(&*enough.await.unwrap());
+        let found: Vec<Asked> = of_kind(&enough.await.unwrap());
         found[count - 1].clone()
     }
 
