@@ -26,8 +26,9 @@ use resolver::{Answer, Resolve, ResolveError, SystemResolver};
 /// No more questions than this are open at once.
 const AT_ONCE: usize = 32;
 
-/// A resolver that has not answered by then has failed.
-const ANSWER: Duration = Duration::from_secs(10);
+/// A resolver that has not answered by then has failed. Shorter than the keeper waits for a read, or one silent name
+/// would hold back all others of its service.
+const ANSWER: Duration = Duration::from_secs(4);
 
 /// The `fixed` kind: services whose instances the operator wrote down.
 pub(super) struct Fixed {

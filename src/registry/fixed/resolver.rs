@@ -91,9 +91,9 @@ impl Resolve for SystemResolver {
         }
         let name = Name::from_ascii(name).map_err(|error| ResolveError(error.to_string()))?;
         let built = self.built().await?;
-        match built.from_hosts(&name, family) {
+        match built.in_hosts(&name, family) {
             Some(answer) => Ok(answer),
-            None => built.from_dns(&name, family).await,
+            None => built.in_dns(&name, family).await,
         }
     }
 }
@@ -125,7 +125,7 @@ impl Built {
     }
 
     /// A name that stands in `/etc/hosts` is not asked for elsewhere, not even its other family.
-    fn from_hosts(&self, name: &Name, family: Family) -> Option<Answer> {
+    fn in_hosts(&self, name: &Name, family: Family) -> Option<Answer> {
         let ask = |family| {
             let lookup = self.hosts.lookup_static_host(&Query::query(name.clone(), record(family)));
             lookup.map(|lookup| addresses(&lookup, family))
@@ -141,7 +141,7 @@ impl Built {
 
     /// Goes through the search domains as the system's resolver does: the first name that has addresses is meant; that
     /// there is none is only known when every server said so.
-    async fn from_dns(&self, name: &Name, family: Family) -> Result<Answer, ResolveError> {
+    async fn in_dns(&self, name: &Name, family: Family) -> Result<Answer, ResolveError> {
         let dns = self.dns.as_ref().map_err(|error| ResolveError(error.clone()))?;
         let (mut negative, mut failed) = (NEGATIVE_TTL, None);
         for candidate in dns.candidates(name) {

@@ -29,9 +29,6 @@ use crate::{
     registry::{Registry, RegistryError, Services, Session, SessionEvent, View},
 };
 
-/// A service that nobody subscribes to is watched this much longer, so that edits of the config do not churn.
-pub(super) const LINGER: Duration = Duration::from_secs(60);
-
 /// A session that is not accepted by then is given up.
 pub(super) const ACCEPT: Duration = Duration::from_secs(30);
 
@@ -288,15 +285,17 @@ impl Driver {
         let down = self.shared.health.lock().is_down();
         let mut added = false;
         for (name, slot) in slots {
-            if !self.watched.contains_key(&name) {
+            let new = !self.watched.contains_key(&name);
+            if new {
                 self.watched.insert(name.clone(), Watched::new(self.graces, down, slot, now));
                 self.load(name.clone());
                 added = true;
             }
             let Some(watched) = self.watched.get_mut(&name) else { continue };
-            let deserted = watched.slot.is_deserted();
-            watched.idle_until = deserted.then(|| watched.idle_until.unwrap_or(now + LINGER));
-            self.attend(&name, now);
+            // Only where something changed: a thousand may subscribe one by one.
+            if watched.follow_subscribers(now) || new {
+                self.attend(&name, now);
+            }
         }
         if added {
             self.publish_wanted();

@@ -27,6 +27,9 @@ pub(super) const DISK_PATIENCE: Duration = Duration::from_secs(1);
 /// Fewer instances than this are no crowd: that one of two goes says nothing.
 const SMALLEST_CROWD: usize = 4;
 
+/// Reconnects put a removal off by so many reconnect graces in all.
+const MOST_RECONNECTS: u32 = 4;
+
 const CONFIRM_AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// All that is believed of one service.
@@ -81,6 +84,7 @@ pub(super) enum Purpose {
 #[derive(Debug)]
 struct Kept {
     instance: Instance,
+    since: Instant,
     /// When its removal may be believed, if a read agrees.
     due: Instant,
 }
@@ -200,9 +204,10 @@ impl Service {
         let grace = self.graces.reconnect_grace.0;
         let settling = (again && !grace.is_zero()).then(|| now + grace);
         self.link = Link::Up { settling };
-        // A registry that is just back may still be collecting its instances.
+        // A registry that is just back may still be collecting its instances; one that comes and goes for ever is not.
         for kept in self.kept.values_mut() {
-            kept.due = kept.due.max(settling.unwrap_or(kept.due));
+            let until = settling.map(|until| until.min(kept.since + grace * MOST_RECONNECTS));
+            kept.due = kept.due.max(until.unwrap_or(kept.due));
         }
     }
 
@@ -306,7 +311,8 @@ impl Service {
         let held = match self.judge(now, &base) {
             Verdict::Keep(due) if !gone.is_empty() => {
                 self.hold.get_or_insert(Hold { since: now, base });
-                let keep = |instance: Instance| (instance.address, Kept { instance, due });
+                let keep =
+                    |instance: Instance| (instance.address, Kept { instance, since: now, due });
                 self.kept.extend(gone.into_iter().map(keep));
                 true
             }

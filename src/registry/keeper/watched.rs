@@ -10,6 +10,9 @@ use std::{
 use super::{saver::Saver, service::Service, slot::Slot};
 use crate::{config::Graces, registry::Instance};
 
+/// A service that nobody subscribes to is watched this much longer, so that edits of the config do not churn.
+const LINGER: Duration = Duration::from_secs(60);
+
 /// A service is read this long after it was first wanted, if the session has not spoken of it.
 pub(super) const FIRST_READ: Duration = Duration::from_secs(2);
 
@@ -48,6 +51,16 @@ impl Watched {
             alarm: None,
             held: false,
         }
+    }
+
+    /// Says whether the last subscriber has left or the first one come back.
+    pub(super) fn follow_subscribers(&mut self, now: Instant) -> bool {
+        let deserted = self.slot.is_deserted();
+        let changed = deserted != self.idle_until.is_some();
+        if changed {
+            self.idle_until = deserted.then(|| now + LINGER);
+        }
+        changed
     }
 
     /// Where the session has spoken of the service by then, a read right after would only cost.

@@ -1,8 +1,10 @@
 //! The keeper under a registry that is told what to say, on a clock that is told when.
 
+mod bench;
 mod disk;
 mod driver;
 mod model;
+mod reconnect;
 mod scripted;
 mod service;
 mod service_model;
