@@ -199,6 +199,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_nacos_registry_is_connected_to_in_the_background() {
+        let nacos = |address: &str| {
+            let table = format!("address = \"{address}\"");
+            let kind = RegistryKind::Nacos(toml::from_str(&table).unwrap());
+            let graces = kind.default_graces();
+            Source::Configured(config::Registry { kind, graces })
+        };
+        assert!(keepers().keeper("main", &nacos("127.0.0.1:8848")).is_ok());
+        let error = keepers().keeper("main", &nacos("no address")).err();
+        assert!(matches!(error, Some(OpenError::Address(name, _)) if name == "main"));
+    }
+
+    #[tokio::test]
     async fn fixed_instances_are_kept_like_any_others() {
         let address = "127.0.0.1:9001".parse().unwrap();
         let instance = FixedInstance { address, weight: 3.0, metadata: BTreeMap::new() };
