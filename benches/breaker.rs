@@ -69,13 +69,12 @@ fn crowded(c: &mut Criterion) {
         let breaker = breaker(window, now);
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
-            for _ in 0..15 {
-                scope.spawn(|| {
-                    while !done.load(Relaxed) {
-                        call(&breaker, Outcome::Success, now);
-                    }
-                });
-            }
+            let others = || {
+                while !done.load(Relaxed) {
+                    call(&breaker, Outcome::Success, now);
+                }
+            };
+            (0..15).for_each(|_| drop(scope.spawn(others)));
             group.bench_function(format!("sixteen_threads/{name}"), |b| {
                 b.iter(|| call(&breaker, Outcome::Success, now));
             });
