@@ -13,6 +13,10 @@ use crate::{config, policy::jwt::Refusal, telemetry::Outcome};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// Error types of RFC 9209 that several causes have.
+const DENIED: &str = "http_request_denied";
+const REQUEST: &str = "http_request_error";
+const UNAVAILABLE: &str = "destination_unavailable";
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
 /// Why the gateway answers instead of an upstream.
@@ -121,105 +125,40 @@ impl Cause {
     }
 
     /// The table: statuses as in RFC 9110, error types as in RFC 9209 section 2.3.
+    #[rustfmt::skip] // one row a line
     fn row(&self) -> Row {
-        let row =
-            |status, outcome, proxy_error, detail| Row { status, outcome, proxy_error, detail };
-        let request = "http_request_error";
-        match self {
-            Self::BadRequest(what) => row(400, Outcome::BadRequest, request, what),
-            Self::BodyTimeout => {
-                row(408, Outcome::Timeout, request, "the request's body did not come in time")
-            }
-            Self::BodyTooLarge => row(
-                413,
-                Outcome::TooLarge,
-                request,
-                "the request's body is larger than the route allows",
-            ),
-            Self::CircuitBreakerOpen { .. } => row(
-                503,
-                Outcome::CircuitBreakerOpen,
-                "destination_unavailable",
-                "calls of this route are paused after failures",
-            ),
-            Self::ClientClosed => row(499, Outcome::ClientClosed, request, "the client went away"),
-            Self::ConnectFailed => row(
-                502,
-                Outcome::ConnectFailed,
-                "connection_refused",
-                "no connection to an instance could be made",
-            ),
-            Self::ConnectTimeout => row(
-                504,
-                Outcome::Timeout,
-                "connection_timeout",
-                "no instance took the connection in time",
-            ),
-            Self::Denied => row(
-                403,
-                Outcome::Forbidden,
-                "http_request_denied",
-                "this client may not call this route",
-            ),
-            Self::HeadTooLarge => {
-                row(431, Outcome::TooLarge, request, "the request's headers are too large")
-            }
-            Self::Internal => {
-                row(500, Outcome::Internal, "proxy_internal_error", "the gateway failed")
-            }
-            Self::Jwt(refusal) => jwt_row(refusal),
-            Self::MethodNotAllowed { .. } => row(
-                405,
-                Outcome::MethodNotAllowed,
-                request,
-                "no route takes this method on this path",
-            ),
-            Self::NoInstance => row(
-                503,
-                Outcome::NoInstance,
-                "destination_unavailable",
-                "the upstream has no usable instance",
-            ),
-            Self::NoRoute => row(404, Outcome::NoRoute, request, "no route matches this request"),
-            Self::RateLimited { .. } => {
-                row(429, Outcome::RateLimited, request, "too many requests")
-            }
-            Self::UpstreamProtocol => row(
-                502,
-                Outcome::BadUpstream,
-                "http_protocol_error",
-                "the upstream's answer is not valid HTTP",
-            ),
-            Self::UpstreamReset => row(
-                502,
-                Outcome::Reset,
-                "connection_terminated",
-                "the upstream closed the connection",
-            ),
-            Self::UpstreamTimeout => row(
-                504,
-                Outcome::Timeout,
-                "http_response_timeout",
-                "the upstream did not answer in time",
-            ),
-            Self::UpstreamTls => row(
-                502,
-                Outcome::ConnectFailed,
-                "tls_protocol_error",
-                "TLS with the instance failed",
-            ),
-            Self::UriTooLong => {
-                row(414, Outcome::TooLarge, request, "the request's target is too long")
-            }
-        }
+        let (status, outcome, proxy_error, detail) = match self {
+            Self::BadRequest(what)          => (400, Outcome::BadRequest, REQUEST, *what),
+            Self::BodyTimeout               => (408, Outcome::Timeout, REQUEST, "the request's body did not come in time"),
+            Self::BodyTooLarge              => (413, Outcome::TooLarge, REQUEST, "the request's body is larger than the route allows"),
+            Self::CircuitBreakerOpen { .. } => (503, Outcome::CircuitBreakerOpen, UNAVAILABLE, "calls of this route are paused after failures"),
+            Self::ClientClosed              => (499, Outcome::ClientClosed, REQUEST, "the client went away"),
+            Self::ConnectFailed             => (502, Outcome::ConnectFailed, "connection_refused", "no connection to an instance could be made"),
+            Self::ConnectTimeout            => (504, Outcome::Timeout, "connection_timeout", "no instance took the connection in time"),
+            Self::Denied                    => (403, Outcome::Forbidden, DENIED, "this client may not call this route"),
+            Self::HeadTooLarge              => (431, Outcome::TooLarge, REQUEST, "the request's headers are too large"),
+            Self::Internal                  => (500, Outcome::Internal, "proxy_internal_error", "the gateway failed"),
+            Self::Jwt(Refusal::Ambiguous)   => (400, Outcome::BadRequest, REQUEST, "there is more than one credential, or a malformed one"),
+            Self::Jwt(Refusal::Forbidden(_)) => (403, Outcome::Forbidden, DENIED, "the token does not allow this"),
+            Self::Jwt(Refusal::Invalid(_))  => (401, Outcome::Unauthorized, REQUEST, "the token is not valid"),
+            Self::Jwt(Refusal::Missing)     => (401, Outcome::Unauthorized, REQUEST, "a bearer token is needed"),
+            Self::MethodNotAllowed { .. }   => (405, Outcome::MethodNotAllowed, REQUEST, "no route takes this method on this path"),
+            Self::NoInstance                => (503, Outcome::NoInstance, UNAVAILABLE, "the upstream has no usable instance"),
+            Self::NoRoute                   => (404, Outcome::NoRoute, REQUEST, "no route matches this request"),
+            Self::RateLimited { .. }        => (429, Outcome::RateLimited, REQUEST, "too many requests"),
+            Self::UpstreamProtocol          => (502, Outcome::BadUpstream, "http_protocol_error", "the upstream's answer is not valid HTTP"),
+            Self::UpstreamReset             => (502, Outcome::Reset, "connection_terminated", "the upstream closed the connection"),
+            Self::UpstreamTimeout           => (504, Outcome::Timeout, "http_response_timeout", "the upstream did not answer in time"),
+            Self::UpstreamTls               => (502, Outcome::ConnectFailed, "tls_protocol_error", "TLS with the instance failed"),
+            Self::UriTooLong                => (414, Outcome::TooLarge, REQUEST, "the request's target is too long"),
+        };
+        Row { status, outcome, proxy_error, detail }
     }
 
     /// Whether `Proxy-Status` repeats the status, as `http_request_error` asks for.
     fn proxy_status(&self, row: &Row) -> String {
         match row.proxy_error {
-            "http_request_error" => {
-                format!("tollgate; error=http_request_error; status-code={}", row.status)
-            }
+            REQUEST => format!("tollgate; error={REQUEST}; status-code={}", row.status),
             error => format!("tollgate; error={error}"),
         }
     }
@@ -299,28 +238,6 @@ impl Cause {
         })
         .to_string()
     }
-}
-
-/// What a token's refusal is (RFC 6750 section 3.1).
-fn jwt_row(refusal: &Refusal) -> Row {
-    let (status, outcome, proxy_error, detail) = match refusal {
-        Refusal::Missing => {
-            (401, Outcome::Unauthorized, "http_request_error", "a bearer token is needed")
-        }
-        Refusal::Ambiguous => (
-            400,
-            Outcome::BadRequest,
-            "http_request_error",
-            "there is more than one credential, or a malformed one",
-        ),
-        Refusal::Invalid(_) => {
-            (401, Outcome::Unauthorized, "http_request_error", "the token is not valid")
-        }
-        Refusal::Forbidden(_) => {
-            (403, Outcome::Forbidden, "http_request_denied", "the token does not allow this")
-        }
-    };
-    Row { status, outcome, proxy_error, detail }
 }
 
 /// `WWW-Authenticate`, without an error code where no credential was sent (RFC 6750 section 3.1).
