@@ -264,7 +264,7 @@ fn challenge(refusal: &Refusal) -> HeaderValue {
 // === Forms ===
 
 /// The forms that an answer can take.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Form {
     Html,
     Json,
@@ -333,4 +333,46 @@ fn html(row: &Row, status: StatusCode, asked: &Asked<'_>) -> String {
 
 fn text(row: &Row, status: StatusCode, asked: &Asked<'_>) -> String {
     format!("{} {}: {} ({})\n", row.status, title(status), row.detail, asked.request_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(accept: &'static str) -> Form {
+        Form::of(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]))
+    }
+
+    #[test]
+    fn the_form_is_the_one_that_accept_weighs_highest() {
+        assert_eq!(
+            form("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+            Form::Html
+        );
+        assert_eq!(form("text/html;q=0.5, application/json"), Form::Json);
+        assert_eq!(form("text/plain"), Form::Text);
+        assert_eq!(form("image/png"), Form::Json);
+        assert_eq!(form("*/*"), Form::Json);
+        assert_eq!(Form::of(&HeaderMap::new()), Form::Json);
+    }
+
+    #[test]
+    fn a_challenge_names_an_error_only_where_a_credential_was_sent() {
+        assert_eq!(challenge(&Refusal::Missing), r#"Bearer realm="tollgate""#);
+        let scopes = challenge(&Refusal::Forbidden("a b".into()));
+        assert_eq!(scopes, r#"Bearer realm="tollgate", error="insufficient_scope", scope="a b""#);
+    }
+
+    #[test]
+    fn a_grpc_client_gets_a_status_and_no_body() {
+        let headers = HeaderMap::from_iter([(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/grpc+proto"),
+        )]);
+        let asked = Asked { headers: &headers, request_id: "", trace_id: "" };
+        let answer = Cause::NoInstance.answer(&asked);
+        assert_eq!((answer.status, answer.trailers_only), (StatusCode::OK, true));
+        assert_eq!(answer.headers["grpc-status"], "14");
+        assert!(answer.body.is_empty());
+    }
 }
