@@ -120,6 +120,13 @@ impl Snapshot {
         &self.upstreams
     }
 
+    /// Lets go of verified tokens that have ended by `now`, in seconds since 1970.
+    pub fn forget_ended_tokens(&self, now: u64) {
+        for issuer in self.issuers.values() {
+            issuer.forget_ended(now);
+        }
+    }
+
     /// Where requests are counted that no route takes.
     pub fn unmatched(&self) -> &RouteMetrics {
         &self.unmatched
