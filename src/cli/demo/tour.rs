@@ -46,7 +46,7 @@ pub(super) fn print(server: &Server, identity: &Identity, file: &Path) {
 fn stops(base: &str, token: &str) -> Vec<Stop> {
     let stop = |route, about, try_this| Stop { route, about, try_this };
     let many = |count: u32, path: &str, flags: &str| {
-        format!("for i in $(seq {count}); do curl -s {flags} {base}{path}; echo; done")
+        format!("for i in $(seq {count}); do curl -s{flags} {base}{path}; echo; done")
     };
     vec![
         stop("hello", "Weighted random: ten requests, by instance", many(10, "/hello/", "")),
@@ -58,12 +58,12 @@ fn stops(base: &str, token: &str) -> Vec<Stop> {
         stop(
             "limited",
             "Rate limit: three pass, then 429",
-            many(5, "/limited/", "-o /dev/null -w '%{http_code}'"),
+            many(5, "/limited/", " -o /dev/null -w '%{http_code}'"),
         ),
         stop(
             "flaky",
             "Circuit breaker: five failures, then 503 without a call",
-            many(8, "/flaky/", "-o /dev/null -w '%{http_code}'"),
+            many(8, "/flaky/", " -o /dev/null -w '%{http_code}'"),
         ),
     ]
 }
