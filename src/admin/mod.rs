@@ -120,7 +120,7 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
 async fn page(State(admin): State<Admin>) -> Response {
     let mut page = admin.metrics.gather();
     let snapshot = admin.reloader.snapshots().load_full();
-    metrics::add(&mut page, &snapshot, &admin.reloader.registry_status().await);
+    metrics::add(&mut page, &snapshot, &admin.reloader.registry_status());
     if let Some(log) = &admin.access_log {
         log.collect(&mut page);
     }
@@ -139,7 +139,7 @@ async fn upstreams(State(admin): State<Admin>) -> Json<Vec<UpstreamStatus>> {
 }
 
 async fn registries(State(admin): State<Admin>) -> Response {
-    Json(admin.reloader.registry_status().await).into_response()
+    Json(admin.reloader.registry_status()).into_response()
 }
 
 async fn config(State(admin): State<Admin>) -> Response {

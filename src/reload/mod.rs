@@ -34,7 +34,10 @@ pub struct Reloader {
     snapshots: Arc<ArcSwap<Snapshot>>,
     keepers: Keepers,
     metrics: Metrics,
-    wiring: tokio::sync::Mutex<Wiring>,
+    /// Held by the one reload that runs.
+    reloading: tokio::sync::Mutex<()>,
+    /// Never held over a wait: a scrape must not stand behind a reload.
+    wiring: Mutex<Arc<Wiring>>,
     last: Mutex<Last>,
 }
 
@@ -78,7 +81,8 @@ impl Reloader {
             snapshots: Arc::new(ArcSwap::from_pointee(snapshot)),
             keepers,
             metrics,
-            wiring: tokio::sync::Mutex::new(wiring),
+            reloading: tokio::sync::Mutex::new(()),
+            wiring: Mutex::new(Arc::new(wiring)),
             last: Mutex::new(Last { applied_at: SystemTime::now(), refused: None }),
         })
     }
@@ -91,7 +95,8 @@ impl Reloader {
     /// Waits for the first view of every service, at most for the boot time-out. True when all came.
     pub async fn first_views(&self) -> bool {
         let bound = self.boot_timeout();
-        self.wiring.lock().await.first_views(bound).await
+        let wiring = self.wiring.lock().clone();
+        wiring.first_views(bound).await
     }
 
     fn boot_timeout(&self) -> Duration {
@@ -100,10 +105,10 @@ impl Reloader {
 
     /// Reads the file again and swaps what it says in, or changes nothing.
     pub async fn reload(&self) -> Result<Change, Arc<Diagnostics>> {
-        // Held to the end, so that two reloads cannot overtake each other.
-        let mut wiring = self.wiring.lock().await;
+        // Two reloads at once could overtake each other.
+        let _reloading = self.reloading.lock().await;
         match self.prepare().await {
-            Ok((snapshot, prepared)) => Ok(self.swap(snapshot, prepared, &mut wiring)),
+            Ok((snapshot, wiring)) => Ok(self.swap(snapshot, wiring)),
             Err(problems) => Err(self.refuse(problems)),
         }
     }
@@ -132,12 +137,12 @@ impl Reloader {
         Ok((snapshot, wiring))
     }
 
-    fn swap(&self, snapshot: Snapshot, prepared: Wiring, wiring: &mut Wiring) -> Change {
+    fn swap(&self, snapshot: Snapshot, wiring: Wiring) -> Change {
         let before = self.snapshots.load_full();
         let change = Change::between(before.config(), snapshot.config());
         let version = snapshot.version().to_owned();
         self.snapshots.store(Arc::new(snapshot));
-        *wiring = prepared;
+        *self.wiring.lock() = Arc::new(wiring);
         self.metrics.config_reloaded(&version, SystemTime::now());
         *self.last.lock() = Last { applied_at: SystemTime::now(), refused: None };
         tracing::info!("Config {} -> {version}: {change}", before.version());
@@ -175,7 +180,8 @@ impl Reloader {
     }
 
     /// The state of every registry that the current snapshot uses.
-    pub async fn registry_status(&self) -> Vec<RegistryStatus> {
-        self.wiring.lock().await.keepers().map(|keeper| keeper.status()).collect()
+    pub fn registry_status(&self) -> Vec<RegistryStatus> {
+        let wiring = self.wiring.lock().clone();
+        wiring.keepers().map(|keeper| keeper.status()).collect()
     }
 }
