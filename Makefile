@@ -9,10 +9,11 @@ export TOLLGATE_CACHE ?= $(HOME)/.cache/tollgate
 run: setup ## The gateway on the shipped routes.toml, with three instances that register themselves
 	$(CARGO) run --locked -- demo
 
-test: setup ## Format, lints, unit, integration and doc tests
+test: setup ## Format, lints, unit, integration and doc tests, and one round of each benchmark
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	$(CARGO) test --locked
+	$(CARGO) test --locked --bench '*'
 
 test-real: setup ## What needs registry servers and clients of other languages; builds them once into $TOLLGATE_CACHE
 	tests/servers/fetch.sh
