@@ -1,6 +1,6 @@
 //! The routes under one pattern.
 //!
-//! Called by the indexes by path. Never sorts: routes are added in order of precedence.
+//! Called by the index. Never sorts: routes are added in order of precedence.
 
 use std::ops::ControlFlow;
 

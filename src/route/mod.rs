@@ -3,20 +3,19 @@
 //! Called by `gateway` (normal forms), `decision` and `explain` (the table), `forward` (rewrites) and `answer`
 //! (redirects). Never looks at a body or at anything that changes between two requests.
 
-mod by_host;
-mod by_path;
 mod candidates;
 mod host;
+mod index;
 mod new_path;
 mod path;
 mod pattern;
 mod predicates;
 mod redirect;
 mod rewrite;
+mod shape;
 mod table;
 #[cfg(test)]
 mod tests;
-mod trie;
 
 pub use host::{BadHost, Host, normalise_host};
 pub use new_path::BadNewPath;

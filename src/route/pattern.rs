@@ -25,12 +25,7 @@ pub enum BadPattern {
     EmptySegment,
     #[error(transparent)]
     Path(#[from] BadPath),
-    #[error("the pattern has more than {MOST_SEGMENTS} segments")]
-    TooDeep,
 }
-
-/// More than any real path has. The walk of the trie goes as deep as its patterns.
-const MOST_SEGMENTS: usize = 128;
 
 /// Brings the literals of a pattern into the form that paths are in when they are matched: characters that no path has
 /// are percent-encoded, and escapes written as requests will have them. Fails where no request could match.
@@ -48,14 +43,14 @@ pub fn normalise_pattern(pattern: &PathPattern) -> Result<PathPattern, BadPatter
     })
 }
 
-/// Literal segments as they stand in a path. Parameters are left out: callers have none.
+/// Segments as a path; a parameter becomes a segment of no meaning.
 pub(super) fn join(segments: &[Segment]) -> String {
     let mut path = String::new();
     for segment in segments {
-        if let Segment::Literal(text) = segment {
-            path.push('/');
-            path.push_str(text);
-        }
+        path.extend(match segment {
+            Segment::Literal(text) => ["/", text],
+            Segment::Parameter(_) => ["/", "x"],
+        });
     }
     path
 }
@@ -80,9 +75,6 @@ fn normalise_segments(
     segments: &[Segment],
     slash_at_end: bool,
 ) -> Result<Vec<Segment>, BadPattern> {
-    if segments.len() > MOST_SEGMENTS {
-        return Err(BadPattern::TooDeep);
-    }
     let last = segments.len().saturating_sub(1);
     segments
         .iter()

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use http::Method;
 
 use super::{
-    BadPattern, BadPredicate, Found, Mismatch, Request, by_host::ByHost, pattern::Place,
+    BadPattern, BadPredicate, Found, Mismatch, Request, index::Index, pattern::Place,
     predicates::Predicates,
 };
 use crate::config;
@@ -19,7 +19,7 @@ use crate::config;
 /// prefix, regular expression. Then a route that names methods; more headers and cookies; more query parameters; the
 /// order in the file. A candidate that fails a predicate leaves its place to the next, under whatever path or host.
 pub struct Table {
-    hosts: ByHost,
+    index: Index,
     predicates: Box<[Predicates]>,
     /// Apart from the predicates, since only `explain` reads them.
     places: Box<[Place]>,
@@ -50,11 +50,11 @@ impl Table {
         let mut order: Vec<_> = places.iter().zip(&predicates).enumerate().collect();
         // Stable: what is equal stays in the order of the file.
         order.sort_by_key(|(_, (_, predicates))| predicates.rank());
-        let mut hosts = ByHost::default();
+        let mut index = Index::default();
         for (route, (place, _)) in order {
-            hosts.insert(place, route);
+            index.insert(place, route);
         }
-        Ok(Self { hosts, predicates, places })
+        Ok(Self { index, predicates, places })
     }
 
     /// The route of a request.
@@ -90,7 +90,7 @@ impl Table {
     /// The methods that would have found a route, for the `Allow` of a 405 (RFC 9110 15.5.6).
     pub fn allowed(&self, request: &Request<'_>) -> Vec<&Method> {
         let mut methods = Vec::new();
-        let _ = self.hosts.visit(request.host, request.path, &mut |route| {
+        let _ = self.index.visit(request.host, request.path, &mut |route| {
             let predicates = self.predicates.get(route);
             let takes = |p: &&Predicates| p.mismatch_beside_method(request).is_none();
             for method in predicates.filter(takes).map(Predicates::methods).unwrap_or_default() {
@@ -109,7 +109,7 @@ impl Table {
         rejected: &mut impl FnMut(usize, Mismatch<'t>),
     ) -> Found {
         let mut wrong_method = false;
-        let found = self.hosts.visit(request.host, request.path, &mut |route| {
+        let found = self.index.visit(request.host, request.path, &mut |route| {
             let Some(predicates) = self.predicates.get(route) else {
                 return ControlFlow::Continue(());
             };
