@@ -3,7 +3,10 @@
 //! Called by the table for each candidate. Never allocates, unless a regular expression is asked about an encoded
 //! query parameter.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+};
 
 use http::{HeaderMap, HeaderName, Method, header};
 
@@ -34,10 +37,17 @@ struct Decoded<'a>(&'a [u8]);
 // === impl Predicates ===
 
 impl Predicates {
-    pub(super) fn new(route: &config::Route) -> Result<Self, BadPredicate> {
+    /// `names` holds one copy of each header name for all routes, which is in the cache when it is looked for.
+    pub(super) fn new(
+        route: &config::Route,
+        names: &mut HashSet<HeaderName>,
+    ) -> Result<Self, BadPredicate> {
         let headers = route.headers.iter().map(|(name, value)| {
             let parsed = HeaderName::from_bytes(name.as_bytes());
-            Ok((parsed.map_err(|_| BadPredicate::Header(name.clone()))?, value.clone()))
+            let parsed = parsed.map_err(|_| BadPredicate::Header(name.clone()))?;
+            let shared = names.get(&parsed).cloned().unwrap_or(parsed);
+            names.insert(shared.clone());
+            Ok((shared, value.clone()))
         });
         Ok(Self {
             methods: methods(route)?,
@@ -45,6 +55,13 @@ impl Predicates {
             query: named(&route.query),
             cookies: named(&route.cookies),
         })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.methods.is_empty()
+            && self.headers.is_empty()
+            && self.query.is_empty()
+            && self.cookies.is_empty()
     }
 
     /// Orders routes of the same host and path: those that ask for more come first.

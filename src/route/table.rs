@@ -3,7 +3,7 @@
 //! Called by `decision` once a request and by `explain`, through the same search. Never allocates on the way to a
 //! route, and never changes after it was built.
 
-use std::ops::ControlFlow;
+use std::{collections::HashSet, ops::ControlFlow};
 
 use http::Method;
 
@@ -20,7 +20,8 @@ use crate::config;
 /// order in the file. A candidate that fails a predicate leaves its place to the next, under whatever path or host.
 pub struct Table {
     index: Index,
-    predicates: Box<[Predicates]>,
+    /// None where a route asks for nothing but host and path: most are found without another look into memory.
+    predicates: Box<[Option<Box<Predicates>>]>,
     /// Apart from the predicates, since only `explain` reads them.
     places: Box<[Place]>,
 }
@@ -43,8 +44,11 @@ impl Table {
         let places: Box<[_]> = numbered()
             .map(|(i, route)| Place::new(route).map_err(|why| BadRoute::Pattern(i, why)))
             .collect::<Result<_, _>>()?;
-        let predicates: Box<[_]> = numbered()
-            .map(|(i, route)| Predicates::new(route).map_err(|why| BadRoute::Predicate(i, why)))
+        let mut names = HashSet::new();
+        let predicates: Vec<_> = numbered()
+            .map(|(i, route)| {
+                Predicates::new(route, &mut names).map_err(|why| BadRoute::Predicate(i, why))
+            })
             .collect::<Result<_, _>>()?;
 
         let mut order: Vec<_> = places.iter().zip(&predicates).enumerate().collect();
@@ -54,7 +58,8 @@ impl Table {
         for (route, (place, _)) in order {
             index.insert(place, route);
         }
-        Ok(Self { index, predicates, places })
+        let predicates = predicates.into_iter().map(|p| (!p.is_empty()).then(|| Box::new(p)));
+        Ok(Self { index, predicates: predicates.collect(), places })
     }
 
     /// The route of a request.
@@ -91,7 +96,7 @@ impl Table {
     pub fn allowed(&self, request: &Request<'_>) -> Vec<&Method> {
         let mut methods = Vec::new();
         let _ = self.index.visit(request.host, request.path, &mut |route| {
-            let predicates = self.predicates.get(route);
+            let predicates = self.predicates.get(route).and_then(Option::as_deref);
             let takes = |p: &&Predicates| p.mismatch_beside_method(request).is_none();
             for method in predicates.filter(takes).map(Predicates::methods).unwrap_or_default() {
                 if !methods.contains(&method) {
@@ -113,7 +118,9 @@ impl Table {
             let Some(predicates) = self.predicates.get(route) else {
                 return ControlFlow::Continue(());
             };
-            let Some(why) = predicates.mismatch(request) else { return ControlFlow::Break(route) };
+            let Some(why) = predicates.as_ref().and_then(|p| p.mismatch(request)) else {
+                return ControlFlow::Break(route);
+            };
             wrong_method |= matches!(why, Mismatch::Method);
             rejected(route, why);
             ControlFlow::Continue(())
