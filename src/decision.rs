@@ -10,12 +10,12 @@ use crate::{
     config::Mode,
     policy::{
         cors::{Preflight, PreflightRefusal},
-        jwt::Claims,
+        jwt::{Claims, Refusal},
         rate_limit,
     },
     route::{self, Found, Table},
     snapshot::{Action, Destination, Guarded, Route, Snapshot},
-    telemetry::{Policies, Policy},
+    telemetry::{LimitDecision, Policies, Policy, TokenResult},
     upstream::{CircuitBreaker, Instance, Permit, Tried},
 };
 use fastrand::Rng;
@@ -56,7 +56,12 @@ impl Recorder for () {}
 pub struct Decided {
     pub route: Option<Arc<Route>>,
     pub claims: Option<Arc<Claims>>,
+    /// Of a limit that refuses: one in shadow mode must not tell clients to slow down.
     pub limit: Option<rate_limit::Verdict>,
+    /// What was found where the route asks for a token.
+    pub token: Option<TokenResult>,
+    /// What the rate limit said, in shadow mode too.
+    pub limited: Option<LimitDecision>,
     /// The policies that would have refused, were they not in shadow mode.
     pub shadow: Policies,
     pub verdict: Verdict,
@@ -95,6 +100,8 @@ pub fn decide(
         route: None,
         claims: None,
         limit: None,
+        token: None,
+        limited: None,
         shadow: Policies::default(),
         verdict: Verdict::Answer,
     };
@@ -167,7 +174,9 @@ impl<R: Recorder> Judge<'_, '_, R> {
 
     fn jwt(&mut self) -> Result<(), Cause> {
         let Some(jwt) = &self.route.jwt else { return Ok(()) };
-        let refusal = match jwt.policy.check(self.facts.request.headers, self.facts.now_unix) {
+        let checked = jwt.policy.check(self.facts.request.headers, self.facts.now_unix);
+        self.decided.token = Some(token_result(checked.as_ref().err()));
+        let refusal = match checked {
             Ok(claims) => {
                 self.decided.claims = Some(claims);
                 None
@@ -189,7 +198,11 @@ impl<R: Recorder> Judge<'_, '_, R> {
         };
         let refusal = (!verdict.allowed)
             .then(|| Cause::RateLimited { retry_after: whole_seconds(verdict.reset) });
-        // A limit that refuses nothing must not tell clients to slow down.
+        self.decided.limited = Some(match (verdict.allowed, limit.mode) {
+            (true, _) => LimitDecision::Allow,
+            (false, Mode::Enforce) => LimitDecision::Deny,
+            (false, Mode::Shadow) => LimitDecision::ShadowDeny,
+        });
         if limit.mode == Mode::Enforce {
             self.decided.limit = Some(verdict);
         }
@@ -252,6 +265,16 @@ impl<R: Recorder> Judge<'_, '_, R> {
                 Ok(())
             }
         }
+    }
+}
+
+fn token_result(refusal: Option<&Refusal>) -> TokenResult {
+    match refusal {
+        None => TokenResult::Valid,
+        Some(Refusal::Ambiguous) => TokenResult::Ambiguous,
+        Some(Refusal::Forbidden(_)) => TokenResult::Forbidden,
+        Some(Refusal::Invalid(_)) => TokenResult::Invalid,
+        Some(Refusal::Missing) => TokenResult::Missing,
     }
 }
 

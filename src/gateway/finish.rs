@@ -8,7 +8,12 @@ use pingora::{Error, proxy::Session};
 use super::{admit, ctx::Ctx, respond};
 use crate::{
     answer::Cause,
-    telemetry::{Outcome, Policies, access_log::Record, metrics::FinishedRequest},
+    decision::Decided,
+    telemetry::{
+        Outcome, Policies,
+        access_log::Record,
+        metrics::{FinishedRequest, RouteMetrics},
+    },
     upstream::Ending,
 };
 
@@ -34,8 +39,8 @@ pub(super) fn report(session: &Session, error: Option<&Error>, ctx: &mut Ctx) ->
     let ending = ctx.cause.as_ref().map_or(Ending::Answered(end.status), respond::ending);
     ctx.report_to_breaker(ending);
     let metrics = ctx.route().map_or_else(|| ctx.snapshot.unmatched(), |route| &route.metrics);
-    for policy in ctx.decided.iter().flat_map(|decided| decided.shadow.iter()) {
-        metrics.shadow_rejection(policy);
+    if let Some(decided) = &ctx.decided {
+        count_policies(metrics, decided);
     }
     metrics.record(&FinishedRequest {
         method: &session.req_header().method,
@@ -47,6 +52,18 @@ pub(super) fn report(session: &Session, error: Option<&Error>, ctx: &mut Ctx) ->
         response_bytes: session.as_downstream().body_bytes_sent() as u64,
     });
     end
+}
+
+fn count_policies(metrics: &RouteMetrics, decided: &Decided) {
+    for policy in decided.shadow.iter() {
+        metrics.shadow_rejection(policy);
+    }
+    if let Some(decision) = decided.limited {
+        metrics.limit_decision(decision);
+    }
+    if let Some(result) = decided.token {
+        metrics.token_result(result);
+    }
 }
 
 /// The request as the access log shows it.

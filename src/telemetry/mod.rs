@@ -7,4 +7,4 @@ pub mod log;
 pub mod metrics;
 mod words;
 
-pub use words::{Outcome, Policies, Policy, RetryReason};
+pub use words::{LimitDecision, Outcome, Policies, Policy, RetryReason, TokenResult};

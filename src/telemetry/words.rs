@@ -77,6 +77,29 @@ words! {
 }
 
 words! {
+    /// What a rate limit said of a request.
+    LimitDecision {
+        Allow = "allow",
+        Deny = "deny",
+        /// It would have refused, were it not in shadow mode.
+        ShadowDeny = "shadow_deny",
+    }
+}
+
+words! {
+    /// What was found where a route asks for a token, in shadow mode too.
+    TokenResult {
+        /// Two credentials, or a malformed one.
+        Ambiguous = "ambiguous",
+        /// Valid, but not for this route.
+        Forbidden = "forbidden",
+        Invalid = "invalid",
+        Missing = "missing",
+        Valid = "valid",
+    }
+}
+
+words! {
     /// Why a request was tried on another instance.
     RetryReason {
         ConnectFailed = "connect_failed",

@@ -42,6 +42,10 @@ impl<const N: usize> Counts<N> {
         }
     }
 
+    pub(super) fn is_zero(&self) -> bool {
+        self.0.iter().all(|count| count.load(Relaxed) == 0)
+    }
+
     pub(super) fn load(&self, index: usize) -> u64 {
         self.0.get(index).map_or(0, |count| count.load(Relaxed))
     }

@@ -78,13 +78,13 @@ families! {
     CIRCUIT_BREAKER_TRANSITIONS: Counter = "tollgate_circuit_breaker_transitions_total",
         "Changes of a circuit breaker's state, by the state it came to.";
     RATE_LIMIT_DECISIONS: Counter = "tollgate_rate_limit_decisions_total",
-        "Decisions of a rate limit.";
+        "Requests that a rate limit was asked about, by what it said.";
     RATE_LIMIT_KEYS: Gauge = "tollgate_rate_limit_keys",
         "Buckets that a rate limit keeps now.";
     RATE_LIMIT_EVICTIONS: Counter = "tollgate_rate_limit_evictions_total",
         "Buckets of a rate limit that had to make room for others.";
     JWT_VERIFICATIONS: Counter = "tollgate_jwt_verifications_total",
-        "Tokens looked at, by issuer table and result.";
+        "Requests that were asked for a token, by what was found.";
 
     // Registries.
     REGISTRY_UP: Gauge = "tollgate_registry_up",
@@ -111,8 +111,6 @@ families! {
         "1, labelled with what was built.";
     ACCESS_LOG_DROPPED: Counter = "tollgate_access_log_dropped_total",
         "Access-log lines lost, because the queue was full or a write failed.";
-    TLS_CERTIFICATE_NOT_AFTER: Gauge = "tollgate_tls_certificate_not_after_timestamp_seconds",
-        "When a listener's certificate ends, in seconds since 1970.";
 }
 
 #[cfg(test)]

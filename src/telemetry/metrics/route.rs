@@ -18,7 +18,7 @@ use super::{
     names,
     page::Page,
 };
-use crate::telemetry::{Outcome, Policy};
+use crate::telemetry::{LimitDecision, Outcome, Policy, TokenResult};
 
 /// A route's series. They stand on the page for as long as a handle is held.
 pub struct RouteMetrics {
@@ -32,6 +32,8 @@ pub struct RouteMetrics {
     request_bytes: AtomicU64,
     response_bytes: AtomicU64,
     shadow_rejections: Counts<{ Policy::COUNT }>,
+    limit_decisions: Counts<{ LimitDecision::COUNT }>,
+    token_results: Counts<{ TokenResult::COUNT }>,
 }
 
 /// A request that has ended, as metrics see it.
@@ -69,6 +71,8 @@ impl RouteMetrics {
             request_bytes: AtomicU64::new(0),
             response_bytes: AtomicU64::new(0),
             shadow_rejections: Counts::default(),
+            limit_decisions: Counts::default(),
+            token_results: Counts::default(),
         }
     }
 
@@ -102,7 +106,18 @@ impl RouteMetrics {
         self.shadow_rejections.add(policy as usize);
     }
 
+    /// Counts what the route's rate limit said of a request.
+    pub fn limit_decision(&self, decision: LimitDecision) {
+        self.limit_decisions.add(decision as usize);
+    }
+
+    /// Counts what was found where the route asks for a token.
+    pub fn token_result(&self, result: TokenResult) {
+        self.token_results.add(result as usize);
+    }
+
     pub(super) fn collect(&self, page: &mut Page) {
+        self.collect_policies(page);
         let route = ("route", &*self.name);
         let mut requests = page.counter(&names::HTTP_REQUESTS);
         self.requests.for_each(|method, code, count| {
@@ -120,11 +135,30 @@ impl RouteMetrics {
         page.counter(&names::HTTP_REQUEST_BYTES).sample(&[route], self.request_bytes.load(Relaxed));
         page.counter(&names::HTTP_RESPONSE_BYTES)
             .sample(&[route], self.response_bytes.load(Relaxed));
+    }
+
+    /// Only what the route has: all words of a policy that was ever asked, and none of one that was not.
+    fn collect_policies(&self, page: &mut Page) {
+        let route = ("route", &*self.name);
         let mut shadow = page.counter(&names::SHADOW_REJECTIONS);
         for policy in Policy::ALL {
             let count = self.shadow_rejections.load(*policy as usize);
             if count > 0 {
                 shadow.sample(&[route, ("policy", policy.as_str())], count);
+            }
+        }
+        if !self.limit_decisions.is_zero() {
+            let mut decisions = page.counter(&names::RATE_LIMIT_DECISIONS);
+            for decision in LimitDecision::ALL {
+                let count = self.limit_decisions.load(*decision as usize);
+                decisions.sample(&[route, ("decision", decision.as_str())], count);
+            }
+        }
+        if !self.token_results.is_zero() {
+            let mut results = page.counter(&names::JWT_VERIFICATIONS);
+            for result in TokenResult::ALL {
+                let count = self.token_results.load(*result as usize);
+                results.sample(&[route, ("result", result.as_str())], count);
             }
         }
     }

@@ -3,7 +3,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::Method;
 
 use super::*;
-use crate::telemetry::{Outcome, Policy, RetryReason};
+use crate::telemetry::{LimitDecision, Outcome, Policy, RetryReason, TokenResult};
 
 fn metrics() -> Metrics {
     Metrics::new(BuildInfo { version: "1.2.3", revision: "abc", rustc: "1.95" })
@@ -51,6 +51,23 @@ fn a_finished_request_is_seen_in_every_family_of_its_route() {
     has(&page, r#"tollgate_shadow_rejections_total{route="orders",policy="jwt"} 1"#);
     has(&page, r#"tollgate_http_overhead_duration_seconds_bucket{le="0.0001"} 2"#);
     assert!(!page.contains(r#"policy="cors""#));
+}
+
+#[test]
+fn what_policies_say_is_counted_on_routes_that_have_them() {
+    let metrics = metrics();
+    let (orders, plain) = (metrics.route("orders"), metrics.route("plain"));
+    orders.limit_decision(LimitDecision::Deny);
+    orders.token_result(TokenResult::Valid);
+    orders.token_result(TokenResult::Valid);
+    plain.record(&finished(Outcome::Ok, 200));
+    let page = page(&metrics);
+    has(&page, r#"tollgate_rate_limit_decisions_total{route="orders",decision="deny"} 1"#);
+    has(&page, r#"tollgate_rate_limit_decisions_total{route="orders",decision="allow"} 0"#);
+    has(&page, r#"tollgate_jwt_verifications_total{route="orders",result="valid"} 2"#);
+    has(&page, r#"tollgate_jwt_verifications_total{route="orders",result="missing"} 0"#);
+    assert!(!page.contains(r#"{route="plain",decision"#));
+    assert!(!page.contains(r#"{route="plain",result"#));
 }
 
 #[test]
