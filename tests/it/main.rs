@@ -11,3 +11,4 @@ mod support;
 
 mod embedded;
 mod first_request;
+mod routing;

@@ -2,6 +2,8 @@
 
 mod backend;
 mod gateway;
+mod raw;
+mod short;
 
 use std::{
     future::Future,
@@ -10,6 +12,8 @@ use std::{
 
 pub use backend::Backend;
 pub use gateway::Gateway;
+pub(crate) use raw::{RawAnswer, raw, raw_bytes};
+pub(crate) use short::{code, header, upstream};
 
 /// The longest that anything may take to become true.
 const PATIENCE: Duration = Duration::from_secs(10);
