@@ -11,4 +11,5 @@ mod support;
 
 mod embedded;
 mod first_request;
+mod jwt;
 mod routing;
