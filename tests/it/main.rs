@@ -12,4 +12,5 @@ mod support;
 mod embedded;
 mod first_request;
 mod jwt;
+mod rate_limit;
 mod routing;
