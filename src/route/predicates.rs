@@ -11,12 +11,18 @@ use std::{
 use http::{HeaderMap, HeaderName, Method, header};
 
 use super::{Mismatch, Request, path::escape};
-use crate::config::{self, ValueMatch};
+use crate::{
+    config::{self, Mode, ValueMatch},
+    policy::cors::preflighted,
+};
 
 /// The predicates of one route, with names parsed and methods written out.
 pub(super) struct Predicates {
     /// Empty takes any. `HEAD` stands beside `GET`.
     methods: Box<[Method]>,
+    /// Whether CORS answers preflights here: they are then found by the method that they ask leave for, since an
+    /// operator who names `GET` and allows other origins to call it means them too.
+    preflights: bool,
     headers: Box<[(HeaderName, ValueMatch)]>,
     query: Box<[(Box<str>, ValueMatch)]>,
     cookies: Box<[(Box<str>, ValueMatch)]>,
@@ -51,6 +57,7 @@ impl Predicates {
         });
         Ok(Self {
             methods: methods(route)?,
+            preflights: route.cors.as_ref().is_some_and(|cors| cors.mode == Mode::Enforce),
             headers: headers.collect::<Result<_, _>>()?,
             query: named(&route.query),
             cookies: named(&route.cookies),
@@ -73,10 +80,19 @@ impl Predicates {
 
     /// The first predicate that the request fails.
     pub(super) fn mismatch(&self, request: &Request<'_>) -> Option<Mismatch<'_>> {
-        if !self.methods.is_empty() && !self.methods.contains(request.method) {
+        if !self.methods.is_empty() && !self.takes_method(request) {
             return Some(Mismatch::Method);
         }
         self.mismatch_beside_method(request)
+    }
+
+    fn takes_method(&self, request: &Request<'_>) -> bool {
+        if self.methods.contains(request.method) {
+            return true;
+        }
+        let wanted = || preflighted(request.method, request.headers);
+        self.preflights
+            && wanted().is_some_and(|wanted| self.methods.iter().any(|m| m.as_str() == wanted))
     }
 
     pub(super) fn mismatch_beside_method(&self, request: &Request<'_>) -> Option<Mismatch<'_>> {

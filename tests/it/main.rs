@@ -9,6 +9,7 @@
 
 mod support;
 
+mod cors_and_filters;
 mod embedded;
 mod first_request;
 mod jwt;

@@ -108,6 +108,14 @@ const VARY_PREFLIGHT: HeaderValue = HeaderValue::from_static(
     "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
 );
 
+/// The method that a preflight asks leave for. Nothing, if the request is no preflight.
+pub fn preflighted<'a>(method: &Method, request: &'a HeaderMap) -> Option<&'a HeaderValue> {
+    if method != Method::OPTIONS || !request.contains_key(ORIGIN) {
+        return None;
+    }
+    request.get(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
 // === impl Cors ===
 
 impl Cors {
@@ -142,10 +150,7 @@ impl Cors {
 
     /// Nothing, if the request is no preflight.
     pub fn preflight(&self, method: &Method, request: &HeaderMap) -> Option<Preflight> {
-        if method != Method::OPTIONS || !request.contains_key(ORIGIN) {
-            return None;
-        }
-        let wanted = request.get(ACCESS_CONTROL_REQUEST_METHOD)?;
+        let wanted = preflighted(method, request)?;
         Some(match self.grant(wanted, request) {
             Ok(headers) => Preflight::Grant(headers),
             Err(refusal) => Preflight::Refuse(refusal),
