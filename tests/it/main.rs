@@ -9,6 +9,7 @@
 
 mod support;
 
+mod circuit_breaker;
 mod cors_and_filters;
 mod embedded;
 mod first_request;
