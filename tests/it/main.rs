@@ -9,6 +9,7 @@
 
 mod support;
 
+mod balancing;
 mod circuit_breaker;
 mod cors_and_filters;
 mod embedded;
