@@ -17,3 +17,4 @@ mod first_request;
 mod jwt;
 mod rate_limit;
 mod routing;
+mod shadow;
