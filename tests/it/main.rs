@@ -17,4 +17,5 @@ mod first_request;
 mod jwt;
 mod rate_limit;
 mod routing;
+mod seen;
 mod shadow;
