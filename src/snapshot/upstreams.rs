@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use super::{BuildError, Served, Snapshot};
 use crate::{
     config::{self, Config},
-    upstream::Upstream,
+    registry,
+    upstream::{InstanceStatus, Upstream},
 };
 
 /// Where the instances of an upstream come from.
@@ -30,7 +31,12 @@ pub(super) fn build(
         let upstream = match before.and_then(|before| carried_over(before, name, declared, &origin))
         {
             Some(upstream) => upstream,
-            None => create(name, declared, before)?,
+            None => create(
+                name,
+                declared,
+                before.and_then(|before| before.upstreams.get(name)),
+                &origin,
+            )?,
         };
         built.insert(Arc::from(name), Served { upstream, origin });
     }
@@ -66,17 +72,34 @@ fn carried_over(
     (was == declared && served.origin == *origin).then(|| served.upstream.clone())
 }
 
-/// A new upstream; one that was edited still knows which of its instances failed.
+/// A new upstream; one that was edited still knows which of its instances failed, and has those that it had until it is
+/// told others: its registry may be out of reach, or have been edited as well.
 fn create(
     name: &str,
     declared: &config::Upstream,
-    before: Option<&Snapshot>,
+    older: Option<&Served>,
+    origin: &Origin,
 ) -> Result<Arc<Upstream>, BuildError> {
     let now = Instant::now();
     let failed = |error| BuildError { span: None, message: format!("[upstream.{name}]: {error}") };
     let upstream = Upstream::new(Arc::new(declared.clone()), now).map_err(failed)?;
-    if let Some(older) = before.and_then(|before| before.upstreams.get(name)) {
+    if let Some(older) = older {
         upstream.inherit(&older.upstream, now);
+        if older.origin == *origin && *origin != Origin::Fixed {
+            upstream.apply(&view(&older.upstream, now), now);
+        }
     }
     Ok(Arc::new(upstream))
+}
+
+/// What the registry told of it last.
+fn view(upstream: &Upstream, now: Instant) -> Vec<registry::Instance> {
+    let told = |status: InstanceStatus| registry::Instance {
+        address: status.instance.address,
+        weight: status.instance.weight.get(),
+        healthy: status.instance.healthy,
+        enabled: status.instance.enabled,
+        metadata: status.instance.metadata.clone(),
+    };
+    upstream.status(now).instances.into_iter().map(told).collect()
 }
