@@ -26,7 +26,13 @@ pub(super) fn refuse_changes(before: &Config, after: &Config) -> Result<(), Rest
         return needed("the address of [admin]", after.admin.address.span());
     }
     if embedded(before) != embedded(after) {
-        return needed("the address of an embedded registry", None);
+        let span = after.registry.iter().find_map(|(name, registry)| match &registry.kind {
+            RegistryKind::Embedded(embedded) if before.registry.get(name) != Some(registry) => {
+                embedded.listen.span()
+            }
+            RegistryKind::Embedded(_) | RegistryKind::File(_) | RegistryKind::Nacos(_) => None,
+        });
+        return needed("the address of an embedded registry", span);
     }
     if before.access_log != after.access_log {
         return needed("[access_log]", None);
