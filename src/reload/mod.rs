@@ -94,6 +94,8 @@ impl Reloader {
 
     /// Waits for the first view of every service, at most for the boot time-out. True when all came.
     pub async fn first_views(&self) -> bool {
+        // A reload meanwhile would leave two wirings to feed the same upstreams.
+        let _reloading = self.reloading.lock().await;
         let bound = self.boot_timeout();
         let wiring = self.wiring.lock().clone();
         wiring.first_views(bound).await
@@ -116,6 +118,10 @@ impl Reloader {
     async fn prepare(&self) -> Result<(Snapshot, Wiring), Diagnostics> {
         let before = self.snapshots.load_full();
         let loaded = self.source.load()?;
+        if loaded.is_empty() {
+            let why = "the file is empty, as one is that is still being written";
+            return Err(loaded.refuse("empty-file", why.into(), Some(0..0)));
+        }
         let boot_timeout = loaded.config.server.boot_timeout.0;
         let refused = |error: BuildError| loaded.refuse("cannot-build", error.message, error.span);
         if let Err(change) = pinned::refuse_changes(before.config(), &loaded.config) {
@@ -141,8 +147,14 @@ impl Reloader {
         let before = self.snapshots.load_full();
         let change = Change::between(before.config(), snapshot.config());
         let version = snapshot.version().to_owned();
-        self.snapshots.store(Arc::new(snapshot));
+        let snapshot = Arc::new(snapshot);
+        self.snapshots.store(snapshot.clone());
         *self.wiring.lock() = Arc::new(wiring);
+        // While an edited registry's old keeper was there too, that may have had the last word on an instance list. To
+        // subscribe anew has the new one say again what it knows.
+        if let Ok(settled) = Wiring::connect(&snapshot, &self.keepers) {
+            *self.wiring.lock() = Arc::new(settled);
+        }
         self.metrics.config_reloaded(&version, SystemTime::now());
         *self.last.lock() = Last { applied_at: SystemTime::now(), refused: None };
         tracing::info!("Config {} -> {version}: {change}", before.version());

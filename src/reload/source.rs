@@ -89,6 +89,11 @@ impl Source {
 // === impl Loaded ===
 
 impl Loaded {
+    /// Nothing is written in it. A start may do without routes; a running gateway does not give them up for that.
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.trim().is_empty()
+    }
+
     /// What is wrong with a config that reads well and still cannot run.
     pub fn refuse(
         &self,
