@@ -70,6 +70,12 @@ impl Lifecycle {
 impl Server {
     /// Ends it: not ready at once, still accepting for the drain delay, then as soon as what is in flight is done.
     pub async fn drain(mut self) {
+        self.finish().await;
+        self.close();
+    }
+
+    /// The part of a drain that waits; [`Server::close`] has to follow even where this is cut short.
+    pub(super) async fn finish(&mut self) {
         let server = self.reloader.snapshots().load().config().server.clone();
         let began = Instant::now();
         tracing::info!("Draining: not ready, accepting for another {}", server.drain_delay);
@@ -84,7 +90,6 @@ impl Server {
                 server.drain_timeout
             );
         }
-        self.close();
         tracing::info!("Drained in {:.1} s", began.elapsed().as_secs_f64());
     }
 

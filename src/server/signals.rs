@@ -21,15 +21,16 @@ pub fn run(
         .map_err(StartError::Runtime)?;
     runtime.block_on(async {
         let mut signals = Signals::new().map_err(StartError::Runtime)?;
-        let server = Server::start(source, loaded)?;
+        let mut server = Server::start(source, loaded)?;
         started(&server);
         match signals.end(&server).await {
-            End::Fast => server.close(),
+            End::Fast => {}
             End::Drain => tokio::select! {
-                () = server.drain() => {}
+                () = server.finish() => {}
                 () = signals.again() => tracing::warn!("Ended before it was drained"),
             },
         }
+        server.close();
         Ok(())
     })
 }
@@ -59,8 +60,9 @@ impl Signals {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => {
-                    // Logged and kept where it happens.
-                    let _ = server.reloader().reload().await;
+                    // Logged and kept where it happens. It may wait for first views, and SIGTERM must not.
+                    let reloader = server.reloader().clone();
+                    tokio::spawn(async move { reloader.reload().await });
                 }
                 _ = self.interrupt.recv() => return End::Fast,
                 _ = self.terminate.recv() => return End::Drain,
