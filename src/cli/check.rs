@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use super::{CONFIG_ERRORS, CONFIG_WARNINGS, config_file, show};
+use super::{CONFIG_ERRORS, CONFIG_WARNINGS, config_file, say, show};
 use crate::{
     reload::{Loaded, Source},
     server::tls,
@@ -39,7 +39,7 @@ impl Check {
             show(&loaded.warnings);
         }
         let (routes, upstreams) = (snapshot.routes().len(), snapshot.upstreams().len());
-        println!("{}: good: {routes} routes, {upstreams} upstreams", path.display());
+        say(format_args!("{}: good: {routes} routes, {upstreams} upstreams", path.display()));
         match self.deny_warnings && !loaded.warnings.is_empty() {
             true => ExitCode::from(CONFIG_WARNINGS),
             false => ExitCode::SUCCESS,

@@ -15,7 +15,7 @@ use http::{
     header::{AUTHORIZATION, HOST},
 };
 
-use super::{CONFIG_ERRORS, check, config_file, fail, live, show};
+use super::{CONFIG_ERRORS, check, config_file, fail, live, say, show};
 use crate::{
     admin::UpstreamStatus,
     answer::Cause,
@@ -227,5 +227,5 @@ fn verdict(decided: &Decided, live: bool) -> String {
 }
 
 fn line(what: &str, text: std::fmt::Arguments<'_>) {
-    println!("{what:<15} {text}");
+    say(format_args!("{what:<15} {text}"));
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use super::{CONFIG_ERRORS, config_file, fail, show};
+use super::{CONFIG_ERRORS, config_file, fail, say, show};
 use crate::{
     reload::Source,
     server::{self, Server, StartError},
@@ -31,7 +31,7 @@ impl Run {
         let source = match &self.to {
             Some(to) => {
                 let text = config_for(to, &self.listen);
-                println!("# As a file, this is:\n{text}");
+                say(format_args!("# As a file, this is:\n{text}"));
                 Source::text("the config of --to", text)
             }
             None => Source::file(config_file(self.file)),

@@ -1,6 +1,11 @@
 //! Three small services that register with the embedded registry and beat, as any Nacos client would.
 
-use std::{io, net::SocketAddr, thread, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json, Router,
@@ -16,13 +21,16 @@ use hyper_util::{
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime, time::interval};
 
-use crate::server::Addresses;
+use crate::server::{Addresses, Server};
 
 /// The service that the shipped routes forward to.
 const SERVICE: &str = "hello";
 /// The instances, each with its weight.
 const INSTANCES: [(&str, f64); 3] = [("a", 5.0), ("b", 3.0), ("c", 2.0)];
 const BEAT: Duration = Duration::from_secs(5);
+/// How long the tour waits for them, and how often it looks.
+const PATIENCE: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Starts them on a thread of their own; they end with the process.
 pub(super) fn start(addresses: &Addresses) -> io::Result<()> {
@@ -47,6 +55,21 @@ pub(super) fn start(addresses: &Addresses) -> io::Result<()> {
         .name("demo-instances".into())
         .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
     Ok(())
+}
+
+/// Waits until the gateway has heard of them all, so that what the tour prints works at once.
+pub(super) fn wait(server: &Server) {
+    let deadline = Instant::now() + PATIENCE;
+    let heard_of_all = || {
+        let snapshot = server.reloader().snapshots().load_full();
+        let served = snapshot.upstreams().get(SERVICE);
+        served.is_none_or(|served| {
+            served.upstream.status(Instant::now()).instances.len() >= INSTANCES.len()
+        })
+    };
+    while !heard_of_all() && Instant::now() < deadline {
+        thread::sleep(LOOK);
+    }
 }
 
 /// Says who answered and what it was shown; fails on everything below /flaky.

@@ -9,7 +9,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Args;
 
-use super::{DEFAULT_FILE, fail, run};
+use super::{DEFAULT_FILE, fail, run, say};
 use crate::{reload::Source, telemetry::log};
 
 use identity::Identity;
@@ -44,10 +44,13 @@ impl Demo {
         });
         run::start(source, move |server| {
             for moved in ports.moved() {
-                println!("{moved}");
+                say(moved);
             }
             match instances::start(server.addresses()) {
-                Ok(()) => tour::print(server, &identity, &file),
+                Ok(()) => {
+                    instances::wait(server);
+                    tour::print(server, &identity, &file);
+                }
                 Err(error) => eprintln!("tollgate: the demo's instances cannot start: {error}"),
             }
         })

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::identity::Identity;
+use super::{super::say, identity::Identity};
 use crate::server::Server;
 
 /// One thing to try, where the config has its route.
@@ -21,26 +21,26 @@ pub(super) fn print(server: &Server, identity: &Identity, file: &Path) {
     let addresses = server.addresses();
     let Some(address) = addresses.listeners.values().next().copied() else { return };
     let base = format!("http://{}", reachable(address));
-    println!(
+    say(format_args!(
         "\ntollgate is listening on {base}, with three instances of `hello` (weights 5, 3, 2). Try, in another terminal:\n"
-    );
+    ));
     let token =
         identity.token(snapshot.config(), "alice").unwrap_or_else(|error| format!("({error})"));
     for stop in stops(&base, &token) {
         if snapshot.routes().iter().any(|route| &*route.name == stop.route) {
-            println!("  # {}\n  {}\n", stop.about, stop.try_this);
+            say(format_args!("  # {}\n  {}\n", stop.about, stop.try_this));
         }
     }
     if let Some(admin) = addresses.admin {
-        println!(
+        say(format_args!(
             "  # What runs, and what it counts\n  curl http://{admin}/api/v1/upstreams\n  curl http://{admin}/metrics\n"
-        );
+        ));
     }
-    println!(
+    say(format_args!(
         "Edit {} and save it: the change is there within a second, and a mistake changes nothing.",
         file.display()
-    );
-    println!("Ctrl-C ends the demo.\n");
+    ));
+    say("Ctrl-C ends the demo.\n");
 }
 
 fn stops(base: &str, token: &str) -> Vec<Stop> {
