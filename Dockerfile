@@ -5,7 +5,7 @@ WORKDIR /tollgate
 COPY . .
 RUN make release
 
-# glibc, libgcc and nothing else; tests/image.rs holds the binary's libraries against this list.
+# glibc, libgcc and nothing else; tests/it/image.rs holds the binary's libraries against this list.
 FROM gcr.io/distroless/cc-debian12:nonroot
 LABEL org.opencontainers.image.title="tollgate" \
       org.opencontainers.image.description="API gateway for microservice teams" \
