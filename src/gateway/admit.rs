@@ -32,8 +32,9 @@ impl Gateway {
     /// Sets every wait of the connection: pingora's own defaults are mostly endless.
     pub(super) fn bound(&self, session: &mut Session) {
         let listener = self.listener(session);
-        // What pingora calls keep-alive it sets anew, to endless, with each request that it reads.
-        let keep = if *self.draining.borrow() {
+        // What pingora calls keep-alive it sets anew with each request that it reads: to endless, or to none where the
+        // client wants none, as one of HTTP/1.0 that waits for the end of the connection.
+        let keep = if *self.draining.borrow() || session.as_downstream().get_keepalive().is_none() {
             None
         } else {
             Some(listener.keep_alive.0.as_secs().max(1))
@@ -74,6 +75,7 @@ impl Gateway {
             trace: Trace::of(&head.headers),
         });
         ctx.cause = unsound(head, self.listener(session))
+            .or_else(|| origin_form(session.req_header_mut()).err())
             .or_else(|| normalise(session.req_header_mut()).err());
     }
 
@@ -145,6 +147,27 @@ fn unsound(head: &RequestHeader, listener: &Listener) -> Option<Cause> {
         return Some(Cause::BadRequest("a header name has an underscore"));
     }
     None
+}
+
+/// Makes the target a path and a query, so that what is checked is what is forwarded.
+///
+/// Any other form of it pingora keeps beside the URI as it came, and forwards those bytes whatever the URI says.
+fn origin_form(head: &mut RequestHeader) -> Result<(), Cause> {
+    let target = head.raw_path();
+    let begins = |scheme: &[u8]| {
+        target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    if !head.raw_path_is_utf8() {
+        return Err(Cause::BadRequest("the target is not text"));
+    }
+    if target.starts_with(b"/") {
+        return Ok(());
+    }
+    if !begins(b"http://") && !begins(b"https://") {
+        return Err(Cause::BadRequest("the target is neither a path nor a URL"));
+    }
+    head.set_uri(head.uri.clone());
+    Ok(())
 }
 
 /// Puts the normal form of the path in the place of what was sent: it alone is matched, checked and forwarded.

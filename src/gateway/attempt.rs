@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::StatusCode;
+use http::{StatusCode, Version, header::TRANSFER_ENCODING};
 use pingora::{
     Error, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -126,7 +126,7 @@ pub(super) fn broke_off(
 
 /// A response's head: how the try went, and what the client is to see of it.
 pub(super) fn response_came(
-    session: &Session,
+    session: &mut Session,
     head: &mut ResponseHeader,
     ctx: &mut Ctx,
 ) -> Result<()> {
@@ -152,7 +152,17 @@ pub(super) fn response_came(
     for (name, value) in route.annotations(&session.req_header().headers, verdict) {
         head.append_header(name, value)?;
     }
+    unchunk(session, head);
     Ok(())
+}
+
+/// HTTP/1.0 knows no chunks: such a client reads to the end of the connection (RFC 9112 section 6.1).
+fn unchunk(session: &mut Session, head: &mut ResponseHeader) {
+    if session.req_header().version == Version::HTTP_10
+        && head.remove_header(&TRANSFER_ENCODING).is_some()
+    {
+        session.set_keepalive(None);
+    }
 }
 
 // === impl Attempts ===

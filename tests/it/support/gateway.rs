@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tollgate::{reload::Source, server::Server};
 
 /// Prepended to every test's config: ports of the system's choice, no access log, nothing to wait for at the end.
-const HEAD: &str = r#"
+pub(crate) const HEAD: &str = r#"
 [server]
 drain_delay = "0"
 threads = 2
@@ -19,20 +19,20 @@ output = "off"
 "#;
 
 /// A running gateway; dropping it stops it.
-pub struct Gateway {
-    pub server: Option<Server>,
+pub(crate) struct Gateway {
+    pub(crate) server: Option<Server>,
     folder: TempDir,
     head: String,
 }
 
 impl Gateway {
     /// Starts on routes, upstreams and so on; the listeners are given.
-    pub fn start(config: &str) -> Self {
+    pub(crate) fn start(config: &str) -> Self {
         Self::start_with(HEAD, config)
     }
 
     /// Starts on a head of the test's own as well.
-    pub fn start_with(head: &str, config: &str) -> Self {
+    pub(crate) fn start_with(head: &str, config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let gateway = Self { server: None, folder, head: head.to_owned() };
         gateway.write(config);
@@ -40,7 +40,7 @@ impl Gateway {
     }
 
     /// Starts with other files beside the config, such as keys.
-    pub fn start_with_files(files: &[(&str, &str)], config: &str) -> Self {
+    pub(crate) fn start_with_files(files: &[(&str, &str)], config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, content) in files {
             fs::write(folder.path().join(name), content).unwrap();
@@ -58,17 +58,17 @@ impl Gateway {
         self
     }
 
-    pub fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("routes.toml")
     }
 
     /// Puts another config in the file, by rename as editors do. The head stays.
-    pub fn write(&self, config: &str) {
+    pub(crate) fn write(&self, config: &str) {
         self.write_whole(&format!("{}\n{config}", self.head));
     }
 
     /// Puts another config in the file, head and all.
-    pub fn write_whole(&self, text: &str) {
+    pub(crate) fn write_whole(&self, text: &str) {
         let fresh = self.folder.path().join("routes.toml.new");
         fs::write(&fresh, text).unwrap();
         fs::rename(fresh, self.file()).unwrap();
@@ -78,35 +78,35 @@ impl Gateway {
         self.server.as_ref().unwrap()
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         *self.server().addresses().listeners.values().next().unwrap()
     }
 
-    pub fn listener(&self, name: &str) -> SocketAddr {
+    pub(crate) fn listener(&self, name: &str) -> SocketAddr {
         self.server().addresses().listeners[name]
     }
 
     /// Where the embedded registry of this name listens.
-    pub fn embedded(&self, name: &str) -> SocketAddr {
+    pub(crate) fn embedded(&self, name: &str) -> SocketAddr {
         self.server().addresses().embedded[name]
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
     }
 
-    pub fn admin(&self, path: &str) -> String {
+    pub(crate) fn admin(&self, path: &str) -> String {
         format!("http://{}{path}", self.server().addresses().admin.unwrap())
     }
 
     /// Reloads by the admin API, and gives the answer's status and body.
-    pub async fn reload(&self) -> (u16, serde_json::Value) {
+    pub(crate) async fn reload(&self) -> (u16, serde_json::Value) {
         let answer = super::client().post(self.admin("/api/v1/reload")).send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
     /// The value of a series on the metrics page, labels as they stand there.
-    pub async fn metric(&self, series: &str) -> Option<f64> {
+    pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
         let page =
             super::client().get(self.admin("/metrics")).send().await.unwrap().text().await.unwrap();
         page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
