@@ -85,6 +85,43 @@ async fn each_value_of_a_header_has_a_bucket_and_so_have_those_without_it() {
 }
 
 #[tokio::test]
+async fn each_client_has_a_bucket_and_ipv6_clients_one_for_their_network() {
+    let head = "[server]\ndrain_delay = '0'\nthreads = 2\ntrusted_proxies = ['127.0.0.1']\n\
+        [listener.http]\naddress = '127.0.0.1:0'\n[admin]\naddress = '127.0.0.1:0'\n\
+        [access_log]\noutput = 'off'\n";
+    let gateway =
+        Gateway::start_with(head, &route("limited", "/**", "{ rate = '1/h', burst = 1 }"));
+    for (client, expected) in [
+        ("192.0.2.1", 200),
+        ("192.0.2.2", 200),
+        ("192.0.2.1", 429),
+        ("::ffff:192.0.2.2", 429),
+        ("2001:db8::1", 200),
+        ("2001:db8::ffff:1", 429),
+        ("2001:db8:0:1::1", 200),
+        // What a client says of itself before the proxy's own word changes nothing.
+        ("198.51.100.9, 192.0.2.1", 429),
+    ] {
+        assert_eq!(
+            status(&gateway, "/", &[("x-forwarded-for", client)]).await,
+            expected,
+            "{client}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn callers_may_be_told_apart_by_several_things_together() {
+    let gateway = limited("{ rate = '1/h', burst = 1, per = ['header.x-a', 'header.x-b'] }");
+    for (a, b, expected) in
+        [("1", "1", 200), ("1", "2", 200), ("2", "1", 200), ("1", "1", 429), ("11", "", 200)]
+    {
+        let headers = [("x-a", a), ("x-b", b)];
+        assert_eq!(status(&gateway, "/", &headers).await, expected, "{headers:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_route_has_one_bucket_for_all_and_shares_it_with_no_other() {
     let limit = "{ rate = '1/h', burst = 1, per = 'route' }";
     let gateway = Gateway::start(&(route("a", "/a", limit) + &route("b", "/b", limit)));

@@ -44,6 +44,7 @@ async fn hosts_match_exactly_then_by_longest_wildcard_then_any() {
         &[
             (("GET", "/h", &[("host", "api.example.com")]), "exact"),
             (("GET", "/h", &[("host", "WWW.Example.COM:8080")]), "exact"),
+            (("GET", "/h", &[("host", "api.example.com.")]), "exact"),
             (("GET", "/h", &[("host", "other.example.com")]), "wide"),
             (("GET", "/h", &[("host", "a.b.example.com")]), "wide"),
             (("GET", "/h", &[("host", "a.eu.example.com")]), "narrow"),
@@ -249,6 +250,36 @@ async fn a_path_that_servers_read_differently_is_400() {
         assert_eq!(answer.status, 400, "{host}");
     }
     assert_eq!(backend.served(), 0);
+}
+
+#[tokio::test]
+async fn a_request_has_one_host_whatever_form_it_comes_in() {
+    let backend = Backend::echo("one").await;
+    let gateway = Gateway::start(&format!(
+        "{}[[route]]\nname = 'private'\nhost = 'private.test'\nanswer = {{ status = 403 }}\n\
+         [[route]]\nname = 'all'\nto = 'service'\n",
+        upstream("service", &[&backend])
+    ));
+    let send = async |head: &str| {
+        let text = format!("{head}\r\nConnection: close\r\n\r\n");
+        crate::support::raw_bytes(gateway.address(), &text).await
+    };
+    let inside = send("GET http://private.test/a HTTP/1.1\r\nHost: private.test").await;
+    assert_eq!(inside.status, 403);
+    let outside = send("GET http://public.test/a?b HTTP/1.1\r\nHost: public.test").await;
+    let echo: Value = serde_json::from_str(&outside.body).unwrap();
+    assert_eq!(echo["headers"]["host"], serde_json::json!(["public.test"]));
+    assert_eq!(backend.served(), 1);
+    for head in [
+        "GET http://private.test/ HTTP/1.1\r\nHost: public.test",
+        "GET http://public.test/ HTTP/1.1\r\nHost: private.test",
+        "GET / HTTP/1.1\r\nHost: public.test\r\nHost: private.test",
+        "GET / HTTP/1.1\r\nHost: public.test, private.test",
+        "GET / HTTP/1.1",
+    ] {
+        assert_eq!(send(head).await.status, 400, "{head}");
+    }
+    assert_eq!(backend.served(), 1);
 }
 
 #[tokio::test]
