@@ -141,6 +141,35 @@ async fn a_trial_that_fails_opens_it_again() {
 }
 
 #[tokio::test]
+async fn a_trial_whose_client_leaves_makes_room_for_another() {
+    let service = Service::start().await;
+    let gateway = service.gateway("{ minimum_calls = 1, open_for = '1s', half_open_calls = 1 }");
+    service.answer(500);
+    assert_eq!(status(&gateway).await, 500);
+    service.answer(200);
+    service.held.send(true).unwrap();
+    let trial = async {
+        loop {
+            let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+            let refused = stream.readable();
+            let called = eventually("called", async || service.backend.served() == 2);
+            tokio::select! {
+                _ = refused => {}
+                () = called => return stream,
+            }
+        }
+    };
+    let trial = tokio::time::timeout(Duration::from_secs(10), trial).await.unwrap();
+    assert_eq!(status(&gateway).await, 503, "the one trial is taken");
+    drop(trial);
+    service.held.send(false).unwrap();
+    eventually("another trial", async || status(&gateway).await == 200).await;
+    eventually("closed", async || is_in(&gateway, "closed").await).await;
+    assert_eq!(entered(&gateway, "open").await, Some(1.0), "who left is no failure");
+}
+
+#[tokio::test]
 async fn slow_calls_open_it_too() {
     let service = Service::start().await;
     let breaker = "{ slow_call_rate = '100%', slow_call = '50ms', minimum_calls = 1 }";

@@ -70,6 +70,15 @@ async fn a_preflight_is_answered_here_before_any_credentials_are_asked_for() {
 }
 
 #[tokio::test]
+async fn an_address_that_is_not_let_in_gets_no_preflight_either() {
+    let backend = Backend::echo("one").await;
+    let gateway = cors(&backend, "ip_filter = { deny = ['127.0.0.0/8'] }\n");
+    let refused = preflight(&gateway, ORIGIN, "GET", "").await;
+    assert_eq!(refused.status(), 403);
+    assert_eq!(header(&refused, "access-control-allow-methods"), "");
+}
+
+#[tokio::test]
 async fn a_preflight_finds_a_route_by_the_method_that_it_asks_for() {
     let backend = Backend::echo("one").await;
     let gateway = cors(&backend, "methods = ['GET', 'PUT']\n");

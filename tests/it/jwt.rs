@@ -226,6 +226,27 @@ async fn an_identity_header_comes_from_the_token_alone() {
 }
 
 #[tokio::test]
+async fn a_reload_with_other_keys_takes_no_token_of_the_old_ones() {
+    let backend = Backend::echo("one").await;
+    let gateway = gateway(&backend, "'idp'");
+    let token = token(&json!({ "sub": "ann" }));
+    // Twice, so that it is remembered.
+    assert_eq!(ask(&gateway, &token).await.status(), 200);
+    assert_eq!(ask(&gateway, &token).await.status(), 200);
+    let secret = gateway.file().with_file_name("secret");
+    std::fs::write(&secret, SECRET.replace('a', "e")).unwrap();
+    assert_eq!(gateway.reload().await.0, 200);
+    assert_eq!(ask(&gateway, &token).await.status(), 401);
+    // A key that cannot be read refuses the reload, and what runs goes on.
+    std::fs::write(&secret, "short").unwrap();
+    assert_eq!(gateway.reload().await.0, 422);
+    std::fs::write(&secret, SECRET).unwrap();
+    assert_eq!(ask(&gateway, &token).await.status(), 401);
+    assert_eq!(gateway.reload().await.0, 200);
+    assert_eq!(ask(&gateway, &token).await.status(), 200);
+}
+
+#[tokio::test]
 async fn a_token_goes_on_unless_the_route_keeps_it() {
     let backend = Backend::echo("one").await;
     let bearer = format!("Bearer {}", token(&json!({})));
