@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
+    HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, EXPECT, LOCATION},
 };
 use pingora::{
@@ -115,13 +115,13 @@ fn explained(session: &Session, ctx: &Ctx, cause: &Cause) -> Answer {
     cause.answer(&asked)
 }
 
-/// Sends an answer, with what policies add to every response.
-async fn write(session: &mut Session, ctx: &Ctx, mut answer: Answer) -> Result<()> {
-    add_headers(session, ctx, &mut answer.headers);
-    let mut head = ResponseHeader::build_no_case(answer.status, Some(answer.headers.len() + 1))?;
+/// Sends an answer, with what the route changes and policies add on every response.
+async fn write(session: &mut Session, ctx: &Ctx, answer: Answer) -> Result<()> {
+    let mut head = ResponseHeader::build_no_case(answer.status, Some(answer.headers.len() + 4))?;
     for (name, value) in &answer.headers {
         head.append_header(name, value.clone())?;
     }
+    add_headers(session, ctx, &mut head)?;
     if answer.trailers_only {
         // Session::write_response_header loses the end of the stream on HTTP/2, and a gRPC client then sees a reset.
         session
@@ -139,16 +139,22 @@ async fn write(session: &mut Session, ctx: &Ctx, mut answer: Answer) -> Result<(
     session.write_response_body(Some(body), true).await
 }
 
-fn add_headers(session: &Session, ctx: &Ctx, headers: &mut HeaderMap) {
+/// In the order of a forwarded response: the route's own changes, then what policies say, which is not for it to change.
+fn add_headers(session: &Session, ctx: &Ctx, head: &mut ResponseHeader) -> Result<()> {
     if let Some(seen) = &ctx.seen {
-        headers.insert(RequestId::HEADER, seen.request_id.value());
+        head.insert_header(RequestId::HEADER, seen.request_id.value())?;
     }
-    let Some(decided) = &ctx.decided else { return };
+    let Some(decided) = &ctx.decided else { return Ok(()) };
     // The answer to a preflight is whole as it is.
-    if let (Some(route), false) = (&decided.route, matches!(decided.verdict, Verdict::Preflight(_)))
-    {
-        headers.extend(route.annotations(&session.req_header().headers, decided.limit.as_ref()));
+    if matches!(decided.verdict, Verdict::Preflight(_)) {
+        return Ok(());
     }
+    let Some(route) = &decided.route else { return Ok(()) };
+    route.response_edits.apply_to_response(head)?;
+    for (name, value) in route.annotations(&session.req_header().headers, decided.limit.as_ref()) {
+        head.append_header(name, value)?;
+    }
+    Ok(())
 }
 
 /// An answer that leaves a body unread costs the client its connection, which for a small body is not worth it.

@@ -343,6 +343,29 @@ async fn header_edits_remove_then_set_then_add_on_both_ways() {
 }
 
 #[tokio::test]
+async fn header_edits_are_made_on_our_own_answers_too() {
+    let edits = "response_headers = { remove = ['x-gone'], set = { x-set = 'gate' }, add = { x-add = 'gate' } }";
+    let gateway = Gateway::start(&format!(
+        "[[route]]\nname = 'answer'\npath = '/answer'\n\
+         answer = {{ headers = {{ x-gone = '1', x-set = 'own', x-add = 'own' }} }}\n{edits}\n\
+         [[route]]\nname = 'redirect'\npath = '/redirect'\nredirect = {{ path = '/' }}\n{edits}\n\
+         [[route]]\nname = 'refused'\npath = '/refused'\nanswer = {{}}\n{edits}\n\
+         ip_filter = {{ deny = ['127.0.0.1'] }}\n"
+    ));
+    for (sent, status, added) in
+        [("/answer", 200, "own|gate"), ("/redirect", 302, "gate"), ("/refused", 403, "gate")]
+    {
+        let answer = client().get(gateway.url(sent)).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{sent}");
+        assert_eq!((header(&answer, "x-gone"), header(&answer, "x-set")), ("", "gate"), "{sent}");
+        let values = answer.headers().get_all("x-add").iter();
+        let values: Vec<_> = values.map(|value| value.to_str().unwrap()).collect();
+        assert_eq!(values.join("|"), added, "{sent}");
+        assert_ne!(header(&answer, "x-request-id"), "");
+    }
+}
+
+#[tokio::test]
 async fn redirects_and_answers_need_no_upstream() {
     let gateway = Gateway::start(
         "[[route]]\nname = 'tls'\npath = '/tls/**'\nredirect = { scheme = 'https', status = 308 }\n\
