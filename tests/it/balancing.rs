@@ -206,3 +206,19 @@ async fn a_canary_gets_its_share() {
     assert!((43..=157).contains(&tenth), "{tenth} of 1000, six deviations allowed");
     assert_eq!(nothing, 0);
 }
+
+#[tokio::test]
+async fn an_upstream_without_instances_is_passed_over_while_another_has_some() {
+    let full = Backend::echo("full").await;
+    let gateway = Gateway::start(&format!(
+        "[registry.local]\nkind = 'embedded'\nlisten = '127.0.0.1:0'\n{}\
+         [[route]]\nname = 'all'\nto = {{ hello = 90, full = 10 }}\n",
+        upstream("full", &[&full])
+    ));
+    assert_eq!(shares(&gateway, [&full], 100).await, [100]);
+    let hello = Backend::echo("hello").await;
+    tell(&gateway, Method::POST, hello.address, "").await;
+    shared(&gateway, [&hello], |[hello]| hello > 20).await;
+    tell(&gateway, Method::DELETE, hello.address, "").await;
+    shared(&gateway, [&full], |[full]| full == 40).await;
+}

@@ -5,6 +5,9 @@ use serde_json::Value;
 
 use crate::support::{Backend, Gateway, client, code, header, raw, upstream};
 
+/// Method, target and headers.
+type Asked<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
 /// Routes that answer with their own names.
 fn named(routes: &[(&str, &str)]) -> Gateway {
     let route = |(name, keys): &(&str, &str)| {
@@ -14,7 +17,7 @@ fn named(routes: &[(&str, &str)]) -> Gateway {
 }
 
 /// Which route of [`named`] takes a request, or the code of the refusal.
-async fn taker(gateway: &Gateway, request: (&str, &str, &[(&str, &str)])) -> String {
+async fn taker(gateway: &Gateway, request: Asked<'_>) -> String {
     let (method, target, headers) = request;
     let method = Method::from_bytes(method.as_bytes()).unwrap();
     let mut asked = client().request(method, gateway.url(target));
@@ -25,7 +28,7 @@ async fn taker(gateway: &Gateway, request: (&str, &str, &[(&str, &str)])) -> Str
     if answer.status() == 200 { answer.text().await.unwrap() } else { code(answer).await }
 }
 
-async fn check(gateway: &Gateway, cases: &[((&str, &str, &[(&str, &str)]), &str)]) {
+async fn check(gateway: &Gateway, cases: &[(Asked<'_>, &str)]) {
     for (request, expected) in cases {
         assert_eq!(taker(gateway, *request).await, *expected, "{request:?}");
     }

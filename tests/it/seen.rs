@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
 
-use crate::support::{Backend, Gateway, client, eventually, header, raw, upstream};
+use crate::support::{Backend, Gateway, client, eventually, header, raw, raw_bytes, upstream};
 
 const ROUTES: &str = "[[route]]\nname = 'shop'\npath = '/shop/{id}'\nto = 'service'\n\
     rate_limit = { rate = '1/h', burst = 2 }\ncircuit_breaker = {}\n\
@@ -124,51 +124,59 @@ async fn series_of_a_route_go_with_it_and_those_that_stay_go_on() {
     assert!(!page(&gateway).await.contains("tollgate_circuit_breaker"));
 }
 
-#[tokio::test]
-async fn each_request_is_one_line_that_says_what_was_decided() {
-    let (folder, backend) = (tempfile::tempdir().unwrap(), Backend::echo("one").await);
-    let log = folder.path().join("access.log");
-    let head = format!(
-        "[server]\ndrain_delay = '0'\nthreads = 2\n[listener.http]\naddress = '127.0.0.1:0'\n\
-         [admin]\naddress = '127.0.0.1:0'\n[access_log]\noutput = '{}'\n",
-        log.display()
-    );
-    let gateway = Gateway::start_with(
-        &head,
-        &format!(
+/// A gateway whose access log is a file.
+struct Logged {
+    gateway: Gateway,
+    backend: Backend,
+    folder: tempfile::TempDir,
+}
+
+impl Logged {
+    async fn start() -> Self {
+        let (folder, backend) = (tempfile::tempdir().unwrap(), Backend::echo("one").await);
+        let head = format!(
+            "[server]\ndrain_delay = '0'\nthreads = 2\n[listener.http]\naddress = '127.0.0.1:0'\n\
+             [admin]\naddress = '127.0.0.1:0'\n[access_log]\noutput = '{}/access.log'\n",
+            folder.path().display()
+        );
+        let config = format!(
             "{}[upstream.dead]\ninstances = ['127.0.0.1:1']\n{ROUTES}\
              [[route]]\nname = 'dead'\npath = '/dead'\nto = 'dead'\n\
              ip_filter = {{ deny = ['127.0.0.1'], mode = 'shadow' }}\n",
             upstream("service", &[&backend])
-        ),
-    );
-    let traced = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let post = ["Content-Length: 5", "User-Agent: it\"s", traced, "Authorization: Bearer secret"];
-    let answer = crate::support::raw_bytes(
-        gateway.address(),
-        &format!(
-            "POST /shop/7?token=secret HTTP/1.1\r\nHost: Shop.test:80\r\nConnection: close\r\n{}\r\n\r\nhello",
-            post.join("\r\n")
-        ),
+        );
+        Self { gateway: Gateway::start_with(&head, &config), backend, folder }
+    }
+
+    /// The lines of so many requests, none of which shows what is secret.
+    async fn lines(&self, count: usize) -> Vec<Value> {
+        let read = || fs::read_to_string(self.folder.path().join("access.log")).unwrap();
+        eventually("all lines", async || read().lines().count() == count).await;
+        let text = read();
+        assert!(!text.contains("secret"), "{text}");
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn has(line: &Value, fields: &[(&str, Value)]) {
+    for (name, value) in fields {
+        assert_eq!(&line[*name], value, "{name} of {line}");
+    }
+}
+
+#[tokio::test]
+async fn a_forwarded_request_is_one_line_that_says_where_it_went() {
+    let logged = Logged::start().await;
+    let answer = raw_bytes(
+        logged.gateway.address(),
+        "POST /shop/7?token=secret HTTP/1.1\r\nHost: Shop.test:80\r\nConnection: close\r\n\
+         Content-Length: 5\r\nUser-Agent: it\"s\r\nAuthorization: Bearer secret\r\n\r\nhello",
     )
     .await;
     assert_eq!(answer.status, 200);
-    assert_eq!(raw(gateway.address(), "GET /nowhere", &[]).await.status, 404);
-    assert_eq!(raw(gateway.address(), "GET /dead", &[]).await.status, 502);
-    let lines = || -> Vec<Value> {
-        let text = fs::read_to_string(&log).unwrap();
-        assert!(!text.contains("secret"), "{text}");
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    };
-    eventually("three lines", async || lines().len() == 3).await;
-    let lines = lines();
-    let has = |line: &Value, fields: &[(&str, Value)]| {
-        for (name, value) in fields {
-            assert_eq!(&line[*name], value, "{name} of {line}");
-        }
-    };
+    let line = &logged.lines(1).await[0];
     has(
-        &lines[0],
+        line,
         &[
             ("http.request.method", "POST".into()),
             ("url.path", "/shop/7".into()),
@@ -185,22 +193,31 @@ async fn each_request_is_one_line_that_says_what_was_decided() {
             ("http.route", "/shop/{id}".into()),
             ("tollgate.route", "shop".into()),
             ("tollgate.upstream", "service".into()),
-            ("tollgate.instance", backend.address.to_string().into()),
+            ("tollgate.instance", logged.backend.address.to_string().into()),
             ("tollgate.outcome", "ok".into()),
             ("tollgate.attempts", 1.into()),
             ("tollgate.shadow", Value::Null),
         ],
     );
     for name in ["timestamp", "trace_id", "span_id", "tollgate.request_id", "tollgate.config"] {
-        assert!(lines[0][name].as_str().is_some_and(|text| !text.is_empty()), "{name}");
+        assert!(line[name].as_str().is_some_and(|text| !text.is_empty()), "{name}");
     }
-    let id = format!("x-request-id: {}", lines[0]["tollgate.request_id"].as_str().unwrap());
+    let id = format!("x-request-id: {}", line["tollgate.request_id"].as_str().unwrap());
     assert!(answer.head.to_lowercase().contains(&id), "{}", answer.head);
-    let millis = |name: &str| lines[0][name].as_f64().unwrap();
-    assert!(millis("duration_ms") >= millis("tollgate.upstream_ms"), "{}", lines[0]);
-    assert!(millis("duration_ms") >= millis("tollgate.overhead_ms"), "{}", lines[0]);
+    let millis = |name: &str| line[name].as_f64().unwrap();
+    assert!(millis("duration_ms") >= millis("tollgate.upstream_ms"), "{line}");
+    assert!(millis("duration_ms") >= millis("tollgate.overhead_ms"), "{line}");
+}
+
+#[tokio::test]
+async fn a_request_of_our_own_answer_is_one_line_that_says_why() {
+    let logged = Logged::start().await;
+    for (request, status) in [("GET /nowhere", 404), ("GET /dead", 502)] {
+        assert_eq!(raw(logged.gateway.address(), request, &[]).await.status, status);
+    }
+    let lines = logged.lines(2).await;
     has(
-        &lines[1],
+        &lines[0],
         &[
             ("http.response.status_code", 404.into()),
             ("error.type", "no_route".into()),
@@ -212,7 +229,7 @@ async fn each_request_is_one_line_that_says_what_was_decided() {
         ],
     );
     has(
-        &lines[2],
+        &lines[1],
         &[
             ("http.response.status_code", 502.into()),
             ("error.type", "connect_failed".into()),
