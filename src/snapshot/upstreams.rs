@@ -72,8 +72,8 @@ fn carried_over(
     (was == declared && served.origin == *origin).then(|| served.upstream.clone())
 }
 
-/// A new upstream; one that was edited still knows which of its instances failed, and has those that it had until it is
-/// told others: its registry may be out of reach, or have been edited as well.
+/// A new upstream. One that was edited still knows which of its instances failed, where its ejection is as it was; and
+/// has those that it had until it is told others: its registry may be out of reach, or have been edited as well.
 fn create(
     name: &str,
     declared: &config::Upstream,
@@ -84,7 +84,9 @@ fn create(
     let failed = |error| BuildError { span: None, message: format!("[upstream.{name}]: {error}") };
     let upstream = Upstream::new(Arc::new(declared.clone()), now).map_err(failed)?;
     if let Some(older) = older {
-        upstream.inherit(&older.upstream, now);
+        if older.upstream.config().ejection == declared.ejection {
+            upstream.inherit(&older.upstream, now);
+        }
         if older.origin == *origin && *origin != Origin::Fixed {
             upstream.apply(&view(&older.upstream, now), now);
         }

@@ -80,12 +80,8 @@ async fn blanks_in_the_target_never_split_the_request_line() {
 
 #[tokio::test]
 async fn a_header_name_with_an_underscore_is_400() {
-    assert_statuses(
-        400,
-        "bad_request",
-        &["GET / HTTP/1.1\r\nhost: a\r\nX_User_Id: admin\r\n\r\n"],
-    )
-    .await;
+    assert_statuses(400, "bad_request", &["GET / HTTP/1.1\r\nhost: a\r\nX_User_Id: admin\r\n\r\n"])
+        .await;
 }
 
 #[tokio::test]

@@ -21,3 +21,5 @@ mod routing;
 mod seen;
 mod shadow;
 mod tls;
+mod reload_state;
+mod reload;

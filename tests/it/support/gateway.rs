@@ -105,6 +105,28 @@ impl Gateway {
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
+    /// Waits until it has heard of its services.
+    pub(crate) async fn ready(self) -> Self {
+        super::eventually("it is ready", async || {
+            let answer = super::client().get(self.admin("/readyz")).send().await.unwrap();
+            answer.status() == 200
+        })
+        .await;
+        self
+    }
+
+    /// The status and the body of a page, as text.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let answer = super::client().get(self.url(path)).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// A page of the status API.
+    pub(crate) async fn status(&self, page: &str) -> serde_json::Value {
+        let page = self.admin(&format!("/api/v1/{page}"));
+        super::client().get(page).send().await.unwrap().json().await.unwrap()
+    }
+
     /// The value of a series on the metrics page, labels as they stand there.
     pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
         let page =

@@ -6,17 +6,21 @@ mod h2;
 mod raw;
 mod short;
 mod wire;
+mod keep_alive;
+mod process;
 
 use std::{
     future::Future,
     time::{Duration, Instant},
 };
 
-pub(crate) use raw::{RawAnswer, raw, raw_bytes};
-pub(crate) use short::{code, header, upstream};
 pub(crate) use backend::{Backend, echo};
 pub(crate) use gateway::{Gateway, HEAD};
 pub(crate) use h2::H2Backend;
+pub(crate) use keep_alive::KeepAlive;
+pub(crate) use process::{Process, outcome, run, tollgate};
+pub(crate) use raw::{RawAnswer, raw, raw_bytes};
+pub(crate) use short::{code, header, upstream};
 pub(crate) use wire::{Message, Scripted, Wire, closed_port};
 
 /// The longest that anything may take to become true.
