@@ -21,5 +21,6 @@ mod routing;
 mod seen;
 mod shadow;
 mod tls;
+mod bad_config;
 mod reload_state;
 mod reload;
