@@ -1,6 +1,6 @@
 //! `tollgate run`: the gateway itself.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
@@ -21,6 +21,9 @@ pub(super) struct Run {
     /// Where to listen, with --to
     #[arg(long, value_name = "ADDRESS", requires = "to", default_value = "0.0.0.0:8080")]
     listen: String,
+    /// Where health, metrics and the status API are, with --to
+    #[arg(long, value_name = "ADDRESS", requires = "to", default_value = "127.0.0.1:9180")]
+    admin: String,
 }
 
 impl Run {
@@ -30,7 +33,7 @@ impl Run {
         }
         let source = match &self.to {
             Some(to) => {
-                let text = config_for(to, &self.listen);
+                let text = config_for(to, &self.listen, &self.admin);
                 say(format_args!("# As a file, this is:\n{text}"));
                 Source::text("the config of --to", text)
             }
@@ -75,17 +78,17 @@ fn announce(server: &Server) {
 }
 
 /// The smallest config there is. An address may be written as a URL, as people do.
-fn config_for(to: &str, listen: &str) -> String {
-    let address = to.strip_prefix("http://").unwrap_or(to).trim_end_matches('/');
-    let address =
-        if address.starts_with(':') { format!("127.0.0.1{address}") } else { address.to_owned() };
-    let listen = match listen.strip_prefix(':') {
-        Some(port) => format!("0.0.0.0:{port}"),
-        None => listen.to_owned(),
-    };
-    let listen: String = listen.parse::<SocketAddr>().map_or(listen, |address| address.to_string());
+fn config_for(to: &str, listen: &str, admin: &str) -> String {
+    let to = with_host(to.strip_prefix("http://").unwrap_or(to).trim_end_matches('/'), "127.0.0.1");
+    let (listen, admin) = (with_host(listen, "0.0.0.0"), with_host(admin, "127.0.0.1"));
     format!(
-        "[listener.http]\naddress = {listen:?}\n\n[upstream.service]\ninstances = [{address:?}]\n\n\
+        "[listener.http]\naddress = {listen:?}\n\n[admin]\naddress = {admin:?}\n\n\
+         [upstream.service]\ninstances = [{to:?}]\n\n\
          [[route]]\nname = \"everything\"\npath = \"/**\"\nto = \"service\"\n"
     )
+}
+
+/// An address; `:PORT` alone is one too.
+fn with_host(address: &str, host: &str) -> String {
+    if address.starts_with(':') { format!("{host}{address}") } else { address.to_owned() }
 }

@@ -115,7 +115,7 @@ impl Server {
         let addresses = Addresses::of(&sockets);
         let (hash, server) = (loaded.hash, loaded.config.server.clone());
 
-        let _background = runtimes.background.enter();
+        let background = runtimes.background.enter();
         let embedded = sockets
             .embedded
             .into_iter()
@@ -125,10 +125,14 @@ impl Server {
             embedded.collect(),
             server.state_dir,
         );
-        let reloader = Arc::new(
-            Reloader::start(source, loaded, keepers, metrics.clone())
-                .map_err(StartError::Refused)?,
-        );
+        let reloader = match Reloader::start(source, loaded, keepers, metrics.clone()) {
+            Ok(reloader) => Arc::new(reloader),
+            Err(problems) => {
+                drop(background);
+                runtimes.end();
+                return Err(StartError::Refused(problems));
+            }
+        };
 
         let lifecycle = Lifecycle::new(metrics.clone());
         let gateway = Gateway {
@@ -155,6 +159,7 @@ impl Server {
         runtimes.background.spawn(admin.serve(sockets.admin));
         runtimes.background.spawn(sweep(reloader.snapshots()));
         runtimes.background.spawn(follow(reloader.clone(), lifecycle.readiness(), hash));
+        drop(background);
         Ok(Self { addresses, reloader, lifecycle, accepting, access_log, runtimes: Some(runtimes) })
     }
 
@@ -172,8 +177,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.lifecycle.stop();
         if let Some(runtimes) = self.runtimes.take() {
-            runtimes.workers.shutdown_background();
-            runtimes.background.shutdown_background();
+            runtimes.end();
         }
     }
 }
@@ -279,6 +283,12 @@ impl Runtimes {
         };
         let background = runtime("tollgate-background", BACKGROUND_THREADS)?;
         Ok(Self { workers: runtime("tollgate-worker", threads)?, background, threads })
+    }
+
+    /// Ends them without a wait: to drop a runtime waits for its tasks, and panics within another runtime.
+    fn end(self) {
+        self.workers.shutdown_background();
+        self.background.shutdown_background();
     }
 }
 

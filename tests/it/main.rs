@@ -21,6 +21,7 @@ mod routing;
 mod seen;
 mod shadow;
 mod tls;
+mod cli;
 mod process;
 mod bad_config;
 mod reload_state;
