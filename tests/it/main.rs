@@ -21,6 +21,7 @@ mod routing;
 mod seen;
 mod shadow;
 mod tls;
+mod demo;
 mod secrets;
 mod cli;
 mod process;
