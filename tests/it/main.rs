@@ -21,6 +21,7 @@ mod routing;
 mod seen;
 mod shadow;
 mod tls;
+mod image;
 mod demo;
 mod secrets;
 mod cli;
