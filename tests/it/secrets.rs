@@ -73,7 +73,7 @@ async fn no_secret_is_in_any_output() {
     assert_eq!(ask.send().await.unwrap().status(), 401);
 
     let mut shown = String::new();
-    let mut show_pages = async |shown: &mut String| {
+    let show_pages = async |shown: &mut String| {
         for page in PAGES {
             let answer = client().get(gateway.admin(page)).bearer_auth(ADMIN_TOKEN);
             let answer = answer.send().await.unwrap();

@@ -106,7 +106,7 @@ impl Process {
 
     /// Waits for the end, and gives the exit code.
     pub(crate) async fn exit(&mut self) -> i32 {
-        let child = std::sync::Mutex::new(&mut self.child);
+        let child = Mutex::new(&mut self.child);
         eventually("the process ends", async || {
             child.lock().unwrap().try_wait().unwrap().is_some()
         })
