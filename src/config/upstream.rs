@@ -75,7 +75,7 @@ pub struct UpstreamTls {
 pub struct Timeouts {
     /// To connect, TLS handshake included.
     pub connect: Interval,
-    /// Between two reads of a response.
+    /// Between two reads of a response; never more than what is left of `total` when the try begins.
     pub read: Interval,
     /// Between two writes of a request.
     pub write: Interval,

@@ -133,12 +133,15 @@ fn check_sni(tls: &UpstreamTls) -> Result<(), PeerError> {
     }
 }
 
-/// A peer for one try, whose connect ends with the time that the request has left.
+/// A peer for one try, whose connect and whose wait for a response end with the time that the request has left.
+///
+/// pingora keeps one wait for all reads of a response, so that those of its body are cut to the same time.
 pub(super) fn for_try(peer: &HttpPeer, left: Duration) -> Box<HttpPeer> {
     let mut peer = Box::new(peer.clone());
     let connect = peer.options.total_connection_timeout.map_or(left, |connect| connect.min(left));
     peer.options.connection_timeout = Some(connect);
     peer.options.total_connection_timeout = Some(connect);
+    peer.options.read_timeout = peer.options.read_timeout.map(|read| read.min(left));
     peer
 }
 
@@ -254,10 +257,12 @@ mod tests {
     }
 
     #[test]
-    fn a_try_connects_no_longer_than_the_request_has_left() {
+    fn a_try_waits_no_longer_than_the_request_has_left() {
         let peer = Peers::load(&config::Upstream::default()).unwrap().peer(address());
         for (left, connect) in [(1, 1), (3, 3), (50, 3)] {
             let peer_for_try = for_try(&peer, Duration::from_secs(left));
+            let read = Some(Duration::from_secs(left.min(30)));
+            assert_eq!(peer_for_try.options.read_timeout, read);
             let connect = Some(Duration::from_secs(connect));
             assert_eq!(peer_for_try.options.connection_timeout, connect);
             assert_eq!(peer_for_try.options.total_connection_timeout, connect);

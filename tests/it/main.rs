@@ -20,6 +20,7 @@ mod rate_limit;
 mod routing;
 mod seen;
 mod shadow;
+mod timeouts;
 mod tls;
 mod image;
 mod demo;
