@@ -17,6 +17,7 @@ mod embedded;
 mod first_request;
 mod jwt;
 mod rate_limit;
+mod retries;
 mod routing;
 mod seen;
 mod shadow;
