@@ -15,6 +15,7 @@ mod cors_and_filters;
 mod edge;
 mod embedded;
 mod first_request;
+mod grpc;
 mod jwt;
 mod rate_limit;
 mod retries;

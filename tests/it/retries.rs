@@ -89,8 +89,7 @@ async fn a_refused_connect_is_tried_on_another_instance_whatever_the_method() {
         assert_eq!((answer.status(), &answer.json()["body"]), (200, &"hi".into()));
     }
     assert_eq!(healthy.served(), 30);
-    let retries =
-        "tollgate_upstream_retries_total{upstream=\"service\",reason=\"connect_failed\"}";
+    let retries = "tollgate_upstream_retries_total{upstream=\"service\",reason=\"connect_failed\"}";
     assert!(gateway.metric(retries).await.unwrap() > 0.0);
 }
 

@@ -96,7 +96,8 @@ const TOUCHY: &str =
     "circuit_breaker = { failure_rate = \"1%\", minimum_calls = 1, open_for = \"60s\" }";
 
 async fn assert_breaker_is_closed(gateway: &Gateway) {
-    let state = "tollgate_circuit_breaker_state{route=\"all\",upstream=\"service\",state=\"closed\"}";
+    let state =
+        "tollgate_circuit_breaker_state{route=\"all\",upstream=\"service\",state=\"closed\"}";
     assert_eq!(gateway.metric(state).await, Some(1.0));
 }
 
@@ -173,7 +174,9 @@ async fn a_truncated_body_stays_visibly_truncated() {
 
 #[tokio::test]
 async fn an_upstream_that_does_not_speak_http_is_502() {
-    for garbage in ["SSH-2.0-OpenSSH_9.9\r\n\r\n", "\u{0}\u{1}\u{2}\r\n\r\n", "HTTP/1.1 abc\r\n\r\n"] {
+    for garbage in
+        ["SSH-2.0-OpenSSH_9.9\r\n\r\n", "\u{0}\u{1}\u{2}\r\n\r\n", "HTTP/1.1 abc\r\n\r\n"]
+    {
         let backend = Scripted::saying(garbage).await;
         let gateway = Gateway::start(&all_to(&[backend.address], ""));
         let answer = Wire::ask(gateway.address(), GET).await;
@@ -212,7 +215,8 @@ async fn a_client_that_goes_away_is_499_in_the_access_log() {
     let log = folder.path().join("access.log");
     let head = HEAD.replace("\"off\"", &format!("{:?}", log.to_str().unwrap()));
     let backend = Scripted::silent().await;
-    let gateway = Gateway::start_with(&head, &format!("{}{TOUCHY}", all_to(&[backend.address], "")));
+    let gateway =
+        Gateway::start_with(&head, &format!("{}{TOUCHY}", all_to(&[backend.address], "")));
     let mut wire = Wire::connect(gateway.address()).await;
     wire.send(GET).await;
     eventually("the upstream has it", async || backend.connections() == 1).await;

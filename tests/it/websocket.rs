@@ -65,9 +65,9 @@ async fn messages_go_there_and_back() {
 #[tokio::test]
 async fn a_socket_may_idle_longer_than_any_timeout() {
     let (address, _task) = echo().await;
-    let listener =
-        "[listener.quick]\naddress = \"127.0.0.1:0\"\nread_timeout = \"300ms\"\nkeep_alive = \"1s\"";
-    let timeouts = "timeouts = { read = \"300ms\", write = \"300ms\", idle = \"300ms\", total = \"1s\" }";
+    let listener = "[listener.quick]\naddress = \"127.0.0.1:0\"\nread_timeout = \"300ms\"\nkeep_alive = \"1s\"";
+    let timeouts =
+        "timeouts = { read = \"300ms\", write = \"300ms\", idle = \"300ms\", total = \"1s\" }";
     let gateway = Gateway::start(&format!("{listener}\n{}", all_to(&[address], timeouts)));
     let mut socket = open(gateway.listener("quick")).await;
     assert_echoes(&mut socket, Message::text("before")).await;
