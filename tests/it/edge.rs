@@ -287,3 +287,54 @@ async fn a_refused_token_leaves_the_connection_open() {
     }
     assert_eq!(backend.served(), 0);
 }
+
+#[tokio::test]
+async fn a_body_with_two_lengths_smuggles_nothing() {
+    let (gateway, backend) = gateway().await;
+    let inner = "GET /inner HTTP/1.1\r\nhost: a\r\n\r\n";
+    for headers in [
+        format!("content-length: {}\r\ntransfer-encoding: chunked", inner.len() + 5),
+        "content-length: 3\r\ncontent-length: 4".to_owned(),
+        "transfer-encoding: xchunked".to_owned(),
+        "transfer-encoding: chunked, identity".to_owned(),
+        "content-length: +3".to_owned(),
+    ] {
+        let mut wire = Wire::connect(gateway.address()).await;
+        wire.send(format!("POST /outer HTTP/1.1\r\nhost: a\r\n{headers}\r\n\r\n0\r\n\r\n{inner}"))
+            .await;
+        let all = String::from_utf8(wire.rest().await).unwrap();
+        assert_eq!(all.matches("HTTP/1.1 ").count(), 1, "{headers}: {all}");
+        assert!(!all.contains("/inner"), "{headers}: {all}");
+    }
+    assert!(backend.served() <= 1);
+}
+
+#[tokio::test]
+async fn an_expectation_to_continue_is_answered() {
+    let (gateway, _backend) = gateway().await;
+    let mut wire = Wire::connect(gateway.address()).await;
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n";
+    wire.send(head).await;
+    assert_eq!(wire.head().await.status(), 100);
+    wire.send("hi").await;
+    assert_eq!(wire.response().await.json()["body"], "hi");
+    // An answer of our own comes at once, and the body that was never sent is not waited for.
+    let gateway = Gateway::start("");
+    let mut wire = Wire::connect(gateway.address()).await;
+    wire.send(head).await;
+    let answer = wire.response().await;
+    assert_eq!((answer.status(), answer.header("connection")), (404, Some("close")));
+}
+
+#[tokio::test]
+async fn connect_and_upgrades_to_other_protocols_open_no_tunnel() {
+    let (gateway, _backend) = gateway().await;
+    let connect = "CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n";
+    assert_eq!(Wire::ask(gateway.address(), connect).await.status(), 405);
+    let h2c = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n\r\n";
+    let answer = Wire::ask(gateway.address(), h2c).await;
+    assert_eq!(answer.status(), 200);
+    for gone in ["upgrade", "http2-settings", "connection"] {
+        assert!(answer.json()["headers"][gone].is_null(), "{gone}");
+    }
+}

@@ -22,17 +22,19 @@ async fn echo() -> (SocketAddr, JoinHandle<()>) {
     let task = tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(async move {
-                let Ok(mut socket) = accept_async(stream).await else { return };
-                while let Some(Ok(message)) = socket.next().await {
-                    if message.is_close() || socket.send(message).await.is_err() {
-                        return;
-                    }
-                }
-            });
+            tokio::spawn(send_back(stream));
         }
     });
     (address, task)
+}
+
+async fn send_back(stream: TcpStream) {
+    let Ok(mut socket) = accept_async(stream).await else { return };
+    while let Some(Ok(message)) = socket.next().await {
+        if message.is_close() || socket.send(message).await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn open(address: SocketAddr) -> WebSocketStream<TcpStream> {

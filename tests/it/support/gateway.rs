@@ -1,6 +1,13 @@
 //! A gateway of one test: its own config file, ports and threads.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use tempfile::TempDir;
 use tollgate::{reload::Source, server::Server};
@@ -55,7 +62,25 @@ impl Gateway {
         let loaded = source.load().unwrap_or_else(|problems| panic!("{}", problems.render(false)));
         self.server =
             Some(Server::start(source, &loaded).unwrap_or_else(|error| panic!("{error}")));
+        self.wait_for_first_views();
         self
+    }
+
+    /// Listeners accept before instances are known. A registry that a test leaves dead is not waited for long.
+    fn wait_for_first_views(&self) {
+        let admin = self.server().addresses().admin.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < deadline {
+            let mut stream = TcpStream::connect(admin).unwrap();
+            write!(stream, "GET /readyz HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n")
+                .unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            if answer.starts_with("HTTP/1.1 200") {
+                return;
+            }
+            sleep(Duration::from_millis(5));
+        }
     }
 
     pub(crate) fn file(&self) -> PathBuf {
