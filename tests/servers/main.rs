@@ -8,6 +8,7 @@
     reason = "a test reports by panicking, and says which server it ran on"
 )]
 
+mod api;
 mod drive;
 mod nacos;
 mod server;

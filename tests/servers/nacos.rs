@@ -6,8 +6,9 @@ use tokio::time::Instant;
 use tollgate::registry::{Registry, RegistryError, nacos::Nacos};
 
 use crate::{
+    api::Record,
     drive::{Drive, instances, usable},
-    server::{Kind, Record, Server},
+    server::{Kind, Server},
 };
 
 /// One test for each server of every function named.
@@ -49,33 +50,33 @@ fn login(password: &str) -> String {
 async fn a_view_follows_every_change(kind: Kind) {
     let server = Server::start(kind).await;
     let (first, mut second) = (Record::new("orders", 8001), Record::new("orders", 8002));
-    server.register(&first).await;
+    server.api.register(&first).await;
     let nacos = registry(&server, "");
     let mut drive = Drive::start(nacos.clone(), &["orders"]);
     drive.sees("orders", &[(8001, 1.0)]).await;
     assert_eq!(drive.last("orders")[0].metadata["version"], "v1");
 
-    server.register(&second).await;
+    server.api.register(&second).await;
     drive.sees("orders", &[(8001, 1.0), (8002, 1.0)]).await;
     let listed = instances(nacos.list("orders").await.unwrap());
     assert_eq!(usable(&listed), [(8001, 1.0), (8002, 1.0)]);
 
     for weight in [2.5, 0.0, 100.0] {
         second.weight = weight;
-        server.change(&second).await;
+        server.api.change(&second).await;
         let both = [(8001, 1.0), (8002, weight)];
         drive.sees("orders", if weight > 0.0 { &both } else { &both[..1] }).await;
     }
     second.enabled = false;
-    server.change(&second).await;
+    server.api.change(&second).await;
     drive.sees("orders", &[(8001, 1.0)]).await;
     second.enabled = true;
-    server.change(&second).await;
+    server.api.change(&second).await;
     drive.sees("orders", &[(8001, 1.0), (8002, 100.0)]).await;
 
-    server.deregister(&second).await;
+    server.api.deregister(&second).await;
     drive.sees("orders", &[(8001, 1.0)]).await;
-    server.deregister(&first).await;
+    server.api.deregister(&first).await;
     drive.sees("orders", &[]).await;
 }
 
@@ -84,7 +85,7 @@ async fn groups_and_clusters_are_told_apart(kind: Kind) {
     let other_group = Record { group: "blue".into(), ..Record::new("orders", 8002) };
     let other_cluster = Record { cluster: "east".into(), ..Record::new("orders", 8003) };
     for record in [&Record::new("orders", 8001), &other_group, &other_cluster] {
-        server.register(record).await;
+        server.api.register(record).await;
     }
     let names = ["orders", "blue@@orders"];
     let mut all = Drive::start(registry(&server, ""), &names);
@@ -98,8 +99,8 @@ async fn groups_and_clusters_are_told_apart(kind: Kind) {
     blue.sees("orders", &[(8002, 1.0)]).await;
 
     // What is pushed is filtered like what is asked for.
-    server.register(&Record { cluster: "east".into(), ..Record::new("orders", 8004) }).await;
-    server.register(&Record::new("orders", 8005)).await;
+    server.api.register(&Record { cluster: "east".into(), ..Record::new("orders", 8004) }).await;
+    server.api.register(&Record::new("orders", 8005)).await;
     all.sees("orders", &[(8001, 1.0), (8003, 1.0), (8004, 1.0), (8005, 1.0)]).await;
     east.sees("orders", &[(8003, 1.0), (8004, 1.0)]).await;
 }
@@ -114,10 +115,10 @@ async fn wanted_services_come_and_go(kind: Kind) {
         drive.sees(name, &[]).await;
     }
     drive.want(&names[40..]);
-    server.register(&Record::new("service-45", 8001)).await;
+    server.api.register(&Record::new("service-45", 8001)).await;
     drive.sees("service-45", &[(8001, 1.0)]).await;
     drive.want(&names);
-    server.register(&Record::new("service-5", 8002)).await;
+    server.api.register(&Record::new("service-5", 8002)).await;
     drive.sees("service-5", &[(8002, 1.0)]).await;
 }
 
@@ -126,8 +127,8 @@ async fn a_restarted_server_is_read_anew(kind: Kind) {
     // Persistent instances are probed by the server, so this one has to be there.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    server.register(&Record { ephemeral: false, ..Record::new("kept", port) }).await;
-    server.register(&Record::new("orders", 8001)).await;
+    server.api.register(&Record { ephemeral: false, ..Record::new("kept", port) }).await;
+    server.api.register(&Record::new("orders", 8001)).await;
     let nacos = registry(&server, "");
     let mut drive = Drive::start(nacos.clone(), &["kept", "orders"]);
     drive.sees("orders", &[(8001, 1.0)]).await;
@@ -149,13 +150,13 @@ async fn a_restarted_server_is_read_anew(kind: Kind) {
     let mut drive = Drive::start(nacos, &["kept", "orders"]);
     drive.sees("kept", &[]).await;
     drive.sees("orders", &[]).await;
-    server.register(&Record::new("orders", 8001)).await;
+    server.api.register(&Record::new("orders", 8001)).await;
     drive.sees("orders", &[(8001, 1.0)]).await;
 }
 
 async fn a_silent_server_is_lost_within_fifteen_seconds(kind: Kind) {
     let server = Server::start(kind).await;
-    server.register(&Record::new("orders", 8001)).await;
+    server.api.register(&Record::new("orders", 8001)).await;
     let nacos = registry(&server, "");
     let mut drive = Drive::start(nacos.clone(), &["orders"]);
     drive.sees("orders", &[(8001, 1.0)]).await;
@@ -173,7 +174,7 @@ async fn a_silent_server_is_lost_within_fifteen_seconds(kind: Kind) {
 async fn a_login_is_made_renewed_and_refused(kind: Kind) {
     let settings = vec![kind.login(), kind.token_lifetime(5)];
     let mut server = Server::start_with(kind, settings).await;
-    server.register(&Record::new("orders", 8001)).await;
+    server.api.register(&Record::new("orders", 8001)).await;
     let nacos = registry(&server, &login(kind.password()));
     let mut drive = Drive::start(nacos.clone(), &["orders"]);
     drive.sees("orders", &[(8001, 1.0)]).await;
@@ -203,7 +204,7 @@ async fn a_login_is_made_renewed_and_refused(kind: Kind) {
     }
     server.settings.push(kind.token_lifetime(3600));
     server.start_empty().await;
-    server.register(&Record::new("orders", 8001)).await;
+    server.api.register(&Record::new("orders", 8001)).await;
     let mut drive = Drive::start(nacos, &["orders"]);
     drive.sees("orders", &[(8001, 1.0)]).await;
 }

@@ -13,6 +13,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::api::Api;
+
 /// How often a server is started that does not come up.
 const TRIES: u32 = 3;
 
@@ -26,29 +28,12 @@ pub(crate) enum Kind {
 
 /// A running server, with a data folder of its own.
 pub(crate) struct Server {
-    pub(crate) kind: Kind,
-    /// HTTP; gRPC is this plus 1000.
-    pub(crate) port: u16,
+    /// Its open API. What is changed there is changed by somebody else than the one who watches.
+    pub(crate) api: Api,
     /// Lines of `KEY=VALUE` that the next start gives to the server, besides those of its script.
     pub(crate) settings: Vec<String>,
     data: TempDir,
     child: Child,
-    http: reqwest::Client,
-    token: String,
-}
-
-/// An instance as it is registered over HTTP, like a service in another language would. It needs no heart beats while
-/// a test runs.
-#[derive(Clone, Debug)]
-pub(crate) struct Record {
-    pub(crate) service: String,
-    pub(crate) group: String,
-    pub(crate) cluster: String,
-    pub(crate) port: u16,
-    pub(crate) weight: f64,
-    pub(crate) enabled: bool,
-    /// Gone with the server's memory; else kept in its data, and probed by TCP.
-    pub(crate) ephemeral: bool,
 }
 
 // === impl Kind ===
@@ -77,7 +62,7 @@ impl Kind {
         command
     }
 
-    fn version(self) -> String {
+    pub(crate) fn version(self) -> String {
         let output = self.script("version").output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
@@ -139,8 +124,7 @@ impl Server {
         let data = TempDir::new().unwrap();
         let port = free_port();
         let child = spawn(kind, port, &settings, data.path());
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
-        let mut server = Self { kind, port, settings, data, child, http, token: String::new() };
+        let mut server = Self { api: Api::new(kind, port), settings, data, child };
         server.ready().await;
         server
     }
@@ -162,7 +146,7 @@ impl Server {
 
     /// Starts it again, after [`Self::kill`], with what it had stored.
     pub(crate) async fn start_again(&mut self) {
-        self.child = spawn(self.kind, self.port, &self.settings, self.data.path());
+        self.child = spawn(self.api.kind, self.api.port, &self.settings, self.data.path());
         self.ready().await;
     }
 
@@ -174,94 +158,36 @@ impl Server {
 
     /// The `address` of a registry in the config.
     pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    pub(crate) async fn register(&self, record: &Record) {
-        let path = match self.kind {
-            Kind::RNacos | Kind::Nacos2 => "v1/ns/instance",
-            Kind::Nacos3 => "v3/client/ns/instance",
-        };
-        self.send(self.http.post(self.url(path, &record.parameters()))).await;
-    }
-
-    pub(crate) async fn deregister(&self, record: &Record) {
-        let path = match self.kind {
-            Kind::RNacos | Kind::Nacos2 => "v1/ns/instance",
-            Kind::Nacos3 => "v3/client/ns/instance",
-        };
-        self.send(self.http.delete(self.url(path, &record.parameters()))).await;
-    }
-
-    /// Changes weight, metadata or whether it is enabled, as the console does.
-    pub(crate) async fn change(&self, record: &Record) {
-        let path = match self.kind {
-            Kind::RNacos | Kind::Nacos2 => "v1/ns/instance",
-            Kind::Nacos3 => "v3/admin/ns/instance",
-        };
-        self.send(self.http.put(self.url(path, &record.parameters()))).await;
-    }
-
-    async fn send(&self, request: reqwest::RequestBuilder) {
-        let answer = request.send().await.unwrap();
-        let (status, body) = (answer.status(), answer.text().await.unwrap());
-        assert!(status.is_success() && !body.contains("\"code\":5"), "{status} {body}");
+        format!("127.0.0.1:{}", self.api.port)
     }
 
     /// Waits until it answers, and takes a token for the changes that tests make.
     async fn ready(&mut self) {
-        let version = self.kind.version();
+        let version = self.api.kind.version();
         for _ in 0..TRIES {
             let since = Instant::now();
             if self.answers().await {
-                let seconds = since.elapsed().as_secs_f32();
-                println!("{version} runs on port {}, ready after {seconds:.1} s", self.port);
+                let (port, seconds) = (self.api.port, since.elapsed().as_secs_f32());
+                println!("{version} runs on port {port}, ready after {seconds:.1} s");
                 return;
             }
             println!("{version} does not come up, and is started again:\n{}", self.log());
             self.kill();
-            self.child = spawn(self.kind, self.port, &self.settings, self.data.path());
+            self.child = spawn(self.api.kind, self.api.port, &self.settings, self.data.path());
         }
         panic!("{version} does not start:\n{}", self.log());
     }
 
     async fn answers(&mut self) -> bool {
-        let deadline = Instant::now() + self.kind.patience();
-        while !self.log_in().await {
+        let deadline = Instant::now() + self.api.kind.patience();
+        let asks_for_login = self.settings.contains(&self.api.kind.login());
+        while !self.api.log_in(asks_for_login).await {
             if Instant::now() > deadline || self.child.try_wait().unwrap().is_some() {
                 return false;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         true
-    }
-
-    async fn log_in(&mut self) -> bool {
-        // A new server refuses whoever comes with the last one's token, even to log in.
-        self.token.clear();
-        let password = ("password", self.kind.password().to_owned());
-        if self.kind == Kind::Nacos3 {
-            // The first password of a new server; one that has it refuses another.
-            let url = self.url("v3/auth/user/admin", std::slice::from_ref(&password));
-            let _ = self.http.post(url).send().await;
-        }
-        let user = ("username", Kind::USER.into());
-        let url = self.url("v1/auth/login", &[user, password]);
-        let Ok(answer) = self.http.post(url).send().await else { return false };
-        if !answer.status().is_success() {
-            // Nacos 2 refuses every login while it asks for none.
-            return !self.settings.contains(&self.kind.login());
-        }
-        let answer: serde_json::Value = answer.json().await.unwrap();
-        self.token = answer["accessToken"].as_str().unwrap_or_default().to_owned();
-        true
-    }
-
-    /// All parameters stand in the query, which every version reads.
-    fn url(&self, path: &str, parameters: &[(&str, String)]) -> reqwest::Url {
-        let url = format!("http://127.0.0.1:{}/nacos/{path}", self.port);
-        let token = ("accessToken", self.token.clone());
-        reqwest::Url::parse_with_params(&url, parameters.iter().chain([&token])).unwrap()
     }
 
     fn signal(&self, signal: &str) {
@@ -287,40 +213,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-// === impl Record ===
-
-impl Record {
-    /// An ephemeral instance on loopback of weight 1, in the default group and cluster.
-    pub(crate) fn new(service: &str, port: u16) -> Self {
-        Self {
-            service: service.into(),
-            group: "DEFAULT_GROUP".into(),
-            cluster: "DEFAULT".into(),
-            port,
-            weight: 1.0,
-            enabled: true,
-            ephemeral: true,
-        }
-    }
-
-    fn parameters(&self) -> Vec<(&'static str, String)> {
-        let metadata = r#"{"version":"v1","preserved.heart.beat.timeout":"600000","preserved.ip.delete.timeout":"1200000"}"#;
-        vec![
-            ("serviceName", self.service.clone()),
-            ("groupName", self.group.clone()),
-            ("namespaceId", "public".into()),
-            ("clusterName", self.cluster.clone()),
-            ("ip", "127.0.0.1".into()),
-            ("port", self.port.to_string()),
-            ("weight", self.weight.to_string()),
-            ("enabled", self.enabled.to_string()),
-            ("healthy", "true".into()),
-            ("ephemeral", self.ephemeral.to_string()),
-            ("metadata", metadata.into()),
-        ]
     }
 }
 
