@@ -3,8 +3,10 @@
 
 CARGO := cargo
 export TOLLGATE_CACHE ?= $(HOME)/.cache/tollgate
+# The table that the drills write.
+DRILLS := $(or $(CARGO_TARGET_DIR),target)/tmp/drills.md
 
-.PHONY: run test test-real bench release setup fmt
+.PHONY: run test test-real drills bench release setup fmt
 
 run: setup ## The gateway on the shipped routes.toml, with three instances that register themselves
 	$(CARGO) run --locked -- demo
@@ -17,7 +19,15 @@ test: setup ## Format, lints, unit, integration and doc tests, and one round of 
 
 test-real: setup ## What needs registry servers and clients of other languages; builds them once into $TOLLGATE_CACHE
 	tests/servers/fetch.sh
+	@rm -f $(DRILLS)
 	$(CARGO) test --locked --test servers --test it -- --ignored --nocapture --test-threads=1
+	@cat $(DRILLS)
+
+drills: setup ## What a registry that changes, fails or comes back costs: outages of a minute, a table at the end
+	tests/servers/fetch.sh
+	@rm -f $(DRILLS)
+	TOLLGATE_DRILL_SECONDS=60 $(CARGO) test --locked --test servers drills:: -- --ignored --nocapture --test-threads=1
+	@cat $(DRILLS)
 
 bench: setup ## Micro benchmarks of the hot path
 	$(CARGO) bench --locked

@@ -98,6 +98,46 @@ impl Api {
         self.send(self.http.put(self.url(path, &record.parameters()))).await;
     }
 
+    /// Beats as an instance does, and registers where the server does not know it. Says whether the server answered.
+    pub(crate) async fn beat(&self, record: &Record) -> bool {
+        let parameters = record.parameters();
+        let beat = match self.kind {
+            // Its beats bring an instance back that it has forgotten, with a weight of 1.
+            Kind::RNacos => self.http.post(self.url(self.path(), &parameters)),
+            Kind::Nacos2 => self.http.put(self.url("v1/ns/instance/beat", &parameters)),
+            Kind::Nacos3 => {
+                let beat = [("heartBeat", "true".to_owned())];
+                self.http.post(self.url(self.path(), &[&parameters[..], &beat].concat()))
+            }
+        };
+        let quick = |request: reqwest::RequestBuilder| request.timeout(Duration::from_secs(1));
+        let Ok(answer) = quick(beat).send().await else { return false };
+        if self.kind == Kind::RNacos {
+            return true;
+        }
+        let answer: Value = answer.json().await.unwrap_or_default();
+        if matches!(answer["code"].as_i64(), Some(0 | 10200)) {
+            return true;
+        }
+        let register = self.http.post(self.url(self.path(), &parameters));
+        quick(register).send().await.is_ok()
+    }
+
+    /// The instances that take traffic, as the server lists them: ports with weights, in the order of ports.
+    pub(crate) async fn list(&self, service: &str) -> Vec<(u16, f64)> {
+        let path = match self.kind {
+            Kind::RNacos | Kind::Nacos2 => "v1/ns/instance/list",
+            Kind::Nacos3 => "v3/client/ns/instance/list",
+        };
+        let parameters = [("serviceName", service.into()), ("namespaceId", "public".into())];
+        let answer = self.http.get(self.url(path, &parameters)).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        let hosts = answer["hosts"].as_array().or(answer["data"].as_array());
+        let mut list: Vec<_> = hosts.into_iter().flatten().filter_map(used).collect();
+        list.sort_by_key(|(port, _)| *port);
+        list
+    }
+
     /// Takes a token for the changes that tests make. Says whether the server is ready.
     pub(crate) async fn log_in(&mut self, asks_for_login: bool) -> bool {
         // A new server refuses whoever comes with the last one's token, even to log in.
@@ -139,4 +179,10 @@ impl Api {
         let token = ("accessToken", self.token.clone());
         reqwest::Url::parse_with_params(&url, parameters.iter().chain([&token])).unwrap()
     }
+}
+
+fn used(host: &Value) -> Option<(u16, f64)> {
+    let weight = host["weight"].as_f64()?;
+    let used = host["enabled"] == true && host["healthy"] == true && weight > 0.0;
+    used.then_some((u16::try_from(host["port"].as_u64()?).ok()?, weight))
 }

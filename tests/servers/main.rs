@@ -9,6 +9,10 @@
 )]
 
 mod api;
+mod drills;
 mod drive;
 mod nacos;
 mod server;
+#[path = "../it/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "what the other themes need is not all needed here")]
+mod support;
