@@ -271,6 +271,7 @@ async fn a_request_has_one_host_whatever_form_it_comes_in() {
     assert_eq!(inside.status, 403);
     let outside = send("GET http://public.test/a?b HTTP/1.1\r\nHost: public.test").await;
     let echo: Value = serde_json::from_str(&outside.body).unwrap();
+    assert_eq!(echo["target"], "/a?b");
     assert_eq!(echo["headers"]["host"], serde_json::json!(["public.test"]));
     assert_eq!(backend.served(), 1);
     for head in [
