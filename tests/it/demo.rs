@@ -38,7 +38,7 @@ impl Tour {
 
 #[tokio::test]
 async fn the_demo_runs_anywhere_and_what_it_prints_works() {
-    let _held = ASKED_FOR.map(TcpListener::bind);
+    let held = ASKED_FOR.map(|address| (address, TcpListener::bind(address)));
     let folder = tempfile::tempdir().unwrap();
     let mut command = tollgate(&["demo"], folder.path());
     command.env("TMPDIR", folder.path());
@@ -49,8 +49,9 @@ async fn the_demo_runs_anywhere_and_what_it_prints_works() {
     })
     .await;
     let tour = Tour { text: demo.stdout() };
-    for port in ASKED_FOR {
-        assert!(tour.text.contains(&format!("{port} is taken; the demo uses ")), "{}", tour.text);
+    for (address, _) in held.iter().filter(|(_, held)| held.is_ok()) {
+        let moved = format!("{address} is taken; the demo uses ");
+        assert!(tour.text.contains(&moved), "{}", tour.text);
     }
 
     let mut met = BTreeMap::<String, u32>::new();
@@ -71,9 +72,9 @@ async fn the_demo_runs_anywhere_and_what_it_prints_works() {
     assert!(jwt.starts_with("HTTP/1.1 401 ") && jwt.contains("HTTP/1.1 200 "), "{jwt}");
     assert!(jwt.contains("\"x-user-id\":\"alice\""), "{jwt}");
     let limited = tour.run("Rate limit");
-    let limited: Vec<&str> = limited.lines().filter(|line| !line.is_empty()).collect();
-    assert_eq!(limited[..3], ["200", "200", "200"]);
-    assert!(limited.contains(&"429"), "{limited:?}");
+    assert!(limited.starts_with("200\n200\n200\n"), "{limited}");
+    // On a machine so busy that five calls take a second, the bucket is full again: then once more.
+    eventually("the limit says no", async || tour.run("Rate limit").contains("429\n")).await;
     let flaky = tour.run("Circuit breaker");
     let flaky: Vec<&str> = flaky.lines().filter(|line| !line.is_empty()).collect();
     assert_eq!(flaky, ["500", "500", "500", "500", "500", "503", "503", "503"]);
