@@ -5,7 +5,7 @@ mod instances;
 mod ports;
 mod tour;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{os::unix::fs::DirBuilderExt, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Args;
 
@@ -63,8 +63,9 @@ fn shipped_file() -> std::io::Result<PathBuf> {
     if here.exists() {
         return Ok(here);
     }
-    let copy = std::env::temp_dir().join(format!("tollgate-demo-{}", std::process::id()));
-    std::fs::create_dir_all(&copy)?;
+    // One that is there already may be another user's, who has put a link in it.
+    let copy = std::env::temp_dir().join(format!("tollgate-demo-{:016x}", fastrand::u64(..)));
+    std::fs::DirBuilder::new().mode(0o700).create(&copy)?;
     let copy = copy.join(DEFAULT_FILE);
     std::fs::write(&copy, SHIPPED)?;
     Ok(copy)
