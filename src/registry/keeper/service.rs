@@ -294,6 +294,10 @@ impl Service {
 
     /// Takes what the registry says now. What it adds or changes holds at once; what it misses is judged.
     fn take(&mut self, now: Instant, view: ByAddress) {
+        // A registry that starts together with us may still be collecting its instances.
+        if view.is_empty() && !self.graces.empty_grace.0.is_zero() {
+            self.use_disk(now);
+        }
         self.heard = Some(now);
         self.disk = None;
         self.stale_since = match self.link {

@@ -238,6 +238,24 @@ async fn a_start_needs_no_registry(rig: &mut Rig) {
     assert_eq!(registry["services"][SERVICE]["origin"], "disk", "{registry}");
     rig.done(&format!("started without registry: served from the disk after {}", secs(took)));
 
+    rig.stop_gateway();
+    rig.beats.hold().await.paused = true;
+    rig.server.start_empty().await;
+    rig.gateway();
+    served(rig, SOON).await;
+    rig.is("live", SOON).await;
+    rig.traffic().await;
+    rig.load().more(200).await;
+    {
+        let mut alive = rig.beats.hold().await;
+        (alive.api, alive.paused) = (rig.server.api.clone(), false);
+    }
+    rig.settled(SOON).await;
+    rig.load().more(200).await;
+    rig.done("started together with an empty registry: served from the disk");
+    rig.stop_gateway();
+    rig.server.kill();
+
     let bytes = fs::read(&copy).unwrap();
     fs::write(&copy, &bytes[..bytes.len() - 3]).unwrap();
     rig.gateway();

@@ -1,9 +1,12 @@
 //! What a lost session, a late read and the disk may change: nothing that the registry does not say.
 
 use super::{GRACES, bench::Bench, instance, view};
-use crate::registry::keeper::{
-    service::{Purpose, Service},
-    status::{Origin, ViewState},
+use crate::{
+    config::{Graces, units::Interval},
+    registry::keeper::{
+        service::{Purpose, Service},
+        status::{Origin, ViewState},
+    },
 };
 
 #[test]
@@ -190,4 +193,29 @@ fn the_first_live_view_replaces_the_disk_copy_unless_it_is_empty() {
     confirmed.confirm(Some(view([])));
     confirmed.is([]);
     assert_eq!(confirmed.service.status(confirmed.now).origin, Some(Origin::Live));
+}
+
+#[test]
+fn an_empty_first_view_is_held_against_a_disk_copy_that_was_not_used_yet() {
+    let start = |graces| {
+        let mut bench = Bench::new(graces);
+        bench.service.disk(bench.now, vec![instance(1), instance(2)], bench.now);
+        bench.service.live(bench.now);
+        bench.say([]);
+        bench
+    };
+    let mut back = start(GRACES);
+    back.is([1, 2]);
+    back.say([2]);
+    back.is([2]);
+
+    let mut gone = start(GRACES);
+    gone.wait(14_999);
+    gone.is([1, 2]);
+    gone.wait(1);
+    gone.confirm(Some(view([])));
+    gone.is([]);
+
+    let mut believed = start(Graces { empty_grace: Interval::secs(0), ..GRACES });
+    believed.is([]);
 }
