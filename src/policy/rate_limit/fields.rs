@@ -1,4 +1,4 @@
-//! The response fields that tell a caller of its limit: `RateLimit-Policy`, `RateLimit` and `Retry-After`.
+//! The response fields that tell a caller of its limit: `RateLimit-Policy` and `RateLimit`. `Retry-After` is `answer`'s.
 //!
 //! Built once for each route and asked for each of its responses; says nothing of who the caller is. Names and members
 //! are those of draft-ietf-httpapi-ratelimit-headers-11, structured fields (RFC 9651).
@@ -48,11 +48,6 @@ impl LimitFields {
         text.put_slice(b";t=");
         put_number(&mut text, whole_seconds(verdict.reset));
         value(text)
-    }
-
-    /// `Retry-After` of a refusal, in seconds: never before the time that `RateLimit` tells.
-    pub fn retry_after(verdict: &Verdict) -> HeaderValue {
-        whole_seconds(verdict.reset).max(1).into()
     }
 }
 
@@ -114,21 +109,15 @@ mod tests {
     fn state_tells_the_rest_and_never_too_short_a_time() {
         let limit = RateLimit::new(&config("1/s", 1, 1), Instant::now());
         let fields = LimitFields::new("orders", &limit);
-        for (remaining, reset, state, retry_after) in [
-            (12, Duration::from_millis(1), r#""orders";r=12;t=1"#, "1"),
-            (0, Duration::from_millis(1000), r#""orders";r=0;t=1"#, "1"),
-            (0, Duration::from_nanos(1_000_000_001), r#""orders";r=0;t=2"#, "2"),
-            (0, Duration::ZERO, r#""orders";r=0;t=0"#, "1"),
-            (
-                u32::MAX,
-                Duration::MAX,
-                r#""orders";r=4294967295;t=18446744073709551615"#,
-                "18446744073709551615",
-            ),
+        for (remaining, reset, state) in [
+            (12, Duration::from_millis(1), r#""orders";r=12;t=1"#),
+            (0, Duration::from_millis(1000), r#""orders";r=0;t=1"#),
+            (0, Duration::from_nanos(1_000_000_001), r#""orders";r=0;t=2"#),
+            (0, Duration::ZERO, r#""orders";r=0;t=0"#),
+            (u32::MAX, Duration::MAX, r#""orders";r=4294967295;t=18446744073709551615"#),
         ] {
             let verdict = Verdict { allowed: false, remaining, reset };
             assert_eq!(fields.state(&verdict), state);
-            assert_eq!(LimitFields::retry_after(&verdict), retry_after);
         }
     }
 }
