@@ -13,7 +13,7 @@ run: setup ## The gateway on the shipped routes.toml, with three instances that 
 
 test: setup ## Format, lints, unit, integration and doc tests, and one round of each benchmark
 	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) test --locked
 	$(CARGO) test --locked --bench '*'
 
