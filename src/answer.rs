@@ -9,7 +9,11 @@ use http::{
     header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
-use crate::{config, policy::jwt::Refusal, telemetry::Outcome};
+use crate::{
+    config,
+    policy::jwt::Refusal,
+    telemetry::{Outcome, json::Object},
+};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -17,6 +21,8 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 const DENIED: &str = "http_request_denied";
 const REQUEST: &str = "http_request_error";
 const UNAVAILABLE: &str = "destination_unavailable";
+/// What a problem takes, about.
+const PROBLEM_SIZE: usize = 512;
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
 /// Why the gateway answers instead of an upstream.
@@ -155,12 +161,15 @@ impl Cause {
         Row { status, outcome, proxy_error, detail }
     }
 
-    /// Whether `Proxy-Status` repeats the status, as `http_request_error` asks for.
-    fn proxy_status(&self, row: &Row) -> String {
-        match row.proxy_error {
-            REQUEST => format!("tollgate; error={REQUEST}; status-code={}", row.status),
-            error => format!("tollgate; error={error}"),
-        }
+    /// `Proxy-Status` (RFC 9209), which repeats the status where `http_request_error` asks for it.
+    fn proxy_status(row: &Row) -> Option<HeaderValue> {
+        let error = ["tollgate; error=", row.proxy_error].concat();
+        let status = itoa::Buffer::new().format(row.status).to_owned();
+        let text = match row.proxy_error {
+            REQUEST => [&error, "; status-code=", &status].concat(),
+            _ => error,
+        };
+        HeaderValue::try_from(text).ok()
     }
 
     /// Headers that only this cause has.
@@ -201,9 +210,7 @@ impl Cause {
     pub fn answer(&self, asked: &Asked<'_>) -> Answer {
         let row = self.row();
         let mut headers = HeaderMap::with_capacity(6);
-        if let Ok(value) = HeaderValue::try_from(self.proxy_status(&row)) {
-            headers.insert(PROXY_STATUS, value);
-        }
+        headers.extend(Self::proxy_status(&row).map(|value| (PROXY_STATUS, value)));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         self.own_headers(&mut headers);
         if is_grpc(asked.headers) {
@@ -212,38 +219,41 @@ impl Cause {
         let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let (kind, body) = match Form::of(asked.headers) {
             Form::Json => (PROBLEM_JSON, self.problem(&row, status, asked)),
-            Form::Html => {
-                (HeaderValue::from_static("text/html; charset=utf-8"), html(&row, status, asked))
-            }
-            Form::Text => {
-                (HeaderValue::from_static("text/plain; charset=utf-8"), text(&row, status, asked))
-            }
+            Form::Html => (
+                HeaderValue::from_static("text/html; charset=utf-8"),
+                html(&row, status, asked).into(),
+            ),
+            Form::Text => (
+                HeaderValue::from_static("text/plain; charset=utf-8"),
+                text(&row, status, asked).into(),
+            ),
         };
         headers.insert(CONTENT_TYPE, kind);
         Answer { status, headers, body: body.into(), trailers_only: false }
     }
 
     /// RFC 9457's members and ours: `code`, `trace_id`.
-    fn problem(&self, row: &Row, status: StatusCode, asked: &Asked<'_>) -> String {
+    fn problem(&self, row: &Row, status: StatusCode, asked: &Asked<'_>) -> Vec<u8> {
         let kind =
             if matches!(self, Self::RateLimited { .. }) { QUOTA_EXCEEDED } else { "about:blank" };
-        serde_json::json!({
-            "type": kind,
-            "title": title(status),
-            "status": row.status,
-            "detail": row.detail,
-            "code": row.outcome.as_str(),
-            "instance": format!("urn:uuid:{}", asked.request_id),
-            "trace_id": asked.trace_id,
-        })
-        .to_string()
+        let mut body = Vec::with_capacity(PROBLEM_SIZE);
+        let mut problem = Object::open(&mut body);
+        problem.str("type", kind);
+        problem.str("title", title(status));
+        problem.number("status", row.status.into());
+        problem.str("detail", row.detail);
+        problem.str("code", row.outcome.as_str());
+        problem.str("instance", &["urn:uuid:", asked.request_id].concat());
+        problem.str("trace_id", asked.trace_id);
+        problem.close();
+        body
     }
 }
 
 /// `WWW-Authenticate`, without an error code where no credential was sent (RFC 6750 section 3.1).
 fn challenge(refusal: &Refusal) -> HeaderValue {
     let text = match refusal {
-        Refusal::Missing => r#"Bearer realm="tollgate""#.to_owned(),
+        Refusal::Missing => return HeaderValue::from_static(r#"Bearer realm="tollgate""#),
         Refusal::Ambiguous => r#"Bearer realm="tollgate", error="invalid_request""#.to_owned(),
         Refusal::Invalid(reason) => {
             format!(
@@ -275,6 +285,9 @@ impl Form {
     /// The form that `Accept` weighs highest, JSON where it does not matter (RFC 9110 section 12.5.1).
     fn of(headers: &HeaderMap) -> Self {
         let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if accept.is_empty() || accept == "*/*" {
+            return Self::Json;
+        }
         let mut best = (Self::Json, 0.0);
         for part in accept.split(',') {
             let (kind, parameters) = part.split_once(';').unwrap_or((part, ""));

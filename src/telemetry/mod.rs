@@ -3,6 +3,7 @@
 //! Called by every layer above. It imports nothing of tollgate, and no request ever waits for it.
 
 pub mod access_log;
+pub mod json;
 pub mod log;
 pub mod metrics;
 mod words;

@@ -8,11 +8,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{
+use super::timestamp;
+use crate::telemetry::{
+    Outcome, Policies,
     json::{Object, address, decimal, quoted},
-    timestamp,
 };
-use crate::telemetry::{Outcome, Policies};
 
 /// What is logged of one request. Everything is borrowed; what is `None` is left out.
 #[derive(Clone, Debug)]
@@ -79,15 +79,17 @@ impl Record<'_> {
     fn write_request(&self, object: &mut Object<'_>) {
         optional(object, "trace_id", self.trace_id);
         optional(object, "span_id", self.span_id);
-        optional(object, "tollgate.request_id", self.request_id);
+        if let Some(id) = self.request_id {
+            object.str("tollgate.request_id", id);
+        }
         object.str("http.request.method", self.method);
         let path = self.path.split(|byte| *byte == b'?').next();
         object.bytes("url.path", path.unwrap_or_default());
-        object.str("url.scheme", self.scheme);
+        object.plain("url.scheme", self.scheme);
         if let Some(host) = self.host {
             object.bytes("server.address", host);
         }
-        object.str("network.protocol.version", self.protocol_version);
+        object.plain("network.protocol.version", self.protocol_version);
         if let Some(client) = self.client_address {
             object.ip("client.address", client);
         }
@@ -114,13 +116,15 @@ impl Record<'_> {
     }
 
     fn write_decision(&self, object: &mut Object<'_>) {
-        optional(object, "http.route", self.route_path);
+        if let Some(path) = self.route_path {
+            object.str("http.route", path);
+        }
         optional(object, "tollgate.route", self.route);
         optional(object, "tollgate.upstream", self.upstream);
         if let Some(instance) = self.instance {
             object.raw("tollgate.instance", |out| quoted(out, |out| socket(out, instance)));
         }
-        object.str("tollgate.outcome", self.outcome.as_str());
+        object.plain("tollgate.outcome", self.outcome.as_str());
         object.number("tollgate.attempts", self.attempts.into());
         if !self.shadow.is_empty() {
             object.raw("tollgate.shadow", |out| policies(out, self.shadow));
@@ -131,7 +135,7 @@ impl Record<'_> {
 
 fn optional(object: &mut Object<'_>, key: &str, value: Option<&str>) {
     if let Some(value) = value {
-        object.str(key, value);
+        object.plain(key, value);
     }
 }
 

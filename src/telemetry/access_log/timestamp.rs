@@ -4,27 +4,24 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::json::padded;
-
 /// Writes a time as `2026-11-20T08:30:00.123Z`. Times before 1970 are written as 1970.
 pub(super) fn write(out: &mut Vec<u8>, time: SystemTime) {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = since.as_secs();
     let (year, month, day) = date(seconds / 86_400);
     let second_of_day = (seconds % 86_400) as u32;
-    let parts = [
-        (year, 4, b'-'),
-        (month, 2, b'-'),
-        (day, 2, b'T'),
-        (second_of_day / 3600, 2, b':'),
-        (second_of_day / 60 % 60, 2, b':'),
-        (second_of_day % 60, 2, b'.'),
-        (since.subsec_millis(), 3, b'Z'),
-    ];
-    for (value, width, then) in parts {
-        padded(out, value, width);
-        out.push(then);
+    let [hour, minute, second] =
+        [second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60];
+    let millis = since.subsec_millis();
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let numbers = [year / 100, year % 100, month, day, hour, minute, second, millis / 10];
+    for (value, place) in numbers.into_iter().zip([0, 2, 5, 8, 11, 14, 17, 20]) {
+        if let Some(digits) = text.get_mut(place..place + 2) {
+            digits.copy_from_slice(&[value / 10 % 10, value % 10].map(|digit| b'0' + digit as u8));
+        }
     }
+    text[22] = b'0' + (millis % 10) as u8;
+    out.extend_from_slice(&text);
 }
 
 /// The Gregorian date of a day since 1970-01-01.

@@ -10,7 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Queue, json::Object, timestamp};
+use super::{Queue, timestamp};
+use crate::telemetry::json::{self, Object};
 
 /// How long a line may wait for others to be written with it.
 const GATHER: Duration = Duration::from_millis(50);
@@ -126,7 +127,7 @@ impl<W: Write> Writer<W> {
 fn report_drops(batch: &mut Vec<u8>, lost: u64) {
     let mut object = Object::open(batch);
     object.raw("timestamp", |out| {
-        super::json::quoted(out, |out| timestamp::write(out, std::time::SystemTime::now()));
+        json::quoted(out, |out| timestamp::write(out, std::time::SystemTime::now()));
     });
     object.number("tollgate.dropped", lost);
     object.close();
