@@ -1,7 +1,7 @@
 //! The floor: the least that a proxy on pingora can be, and what our own cost is held against.
 //!
-//! It forwards every request to one of its upstreams in turn and does nothing else: no routes, no policies, no headers of its
-//! own, no metrics, no log. Built with the gateway's own profile and allocator, so that a difference is what we do.
+//! It forwards every request to one of its upstreams in turn and leaves all else as pingora comes: no routes, no policies, no
+//! time-outs, no headers of its own, no metrics, no log. Built with the gateway's own profile and allocator, so that a difference is what we do.
 //!
 //! `bare LISTEN UPSTREAM[,UPSTREAM...]`
 
@@ -16,7 +16,6 @@ use std::{
 use async_trait::async_trait;
 use pingora::{
     Error, ErrorType, Result,
-    modules::http::HttpModules,
     proxy::{ProxyHttp, Session, http_proxy_service},
     server::{RunArgs, Server, configuration::ServerConf},
     upstreams::peer::HttpPeer,
@@ -35,9 +34,6 @@ impl ProxyHttp for Bare {
     type CTX = ();
 
     fn new_ctx(&self) {}
-
-    /// Not even pingora's default module, which could compress.
-    fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> Result<Box<HttpPeer>> {
         let turn = self.next.fetch_add(1, Relaxed) % self.peers.len();

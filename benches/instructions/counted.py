@@ -1,7 +1,6 @@
 """A program under callgrind, and the backend behind it."""
 
 import os
-import pathlib
 import re
 import signal
 import socket
@@ -9,6 +8,8 @@ import subprocess
 import time
 
 PATIENCE = 60
+# What Rust's global allocator calls for memory, to be found by name in a binary that keeps its symbols.
+ALLOCATOR = ["mi_malloc_aligned", "mi_zalloc_aligned", "mi_realloc_aligned"]
 # callgrind takes a `rep movsb` for as many instructions as it copies bytes. Without it, glibc copies in vectors.
 WHOLE_COPIES = {"GLIBC_TUNABLES": "glibc.cpu.x86_rep_movsb_threshold=1073741824"}
 
@@ -69,15 +70,28 @@ class Counted:
         self.control("--zero")
 
     def read(self):
-        """The instructions of all threads since zero()."""
+        """What all threads did since zero(): instructions, and calls of the allocator for memory."""
         self.control("--dump")
-        (dump,) = pathlib.Path(self.profile.parent).glob(self.profile.name + ".1")
-        return int(re.search(r"^(?:totals|summary): (\d+)", dump.read_text(), re.MULTILINE)[1])
+        dump = self.profile.with_name(self.profile.name + ".1").read_text()
+        instructions = int(re.search(r"^(?:totals|summary): (\d+)", dump, re.MULTILINE)[1])
+        return instructions, allocations(dump)
 
     def control(self, action):
         subprocess.run(
-            ["callgrind_control", action, str(self.process.pid)], check=True, capture_output=True
+            ["callgrind_control", action, str(self.process.pid)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=PATIENCE,
         )
+
+
+def allocations(dump):
+    """The calls of ALLOCATOR in a profile, which names each function once and then only by its number."""
+    numbers = re.findall(r"^c?fn=\((\d+)\) (?:%s)$" % "|".join(ALLOCATOR), dump, re.MULTILINE)
+    if not numbers:
+        raise ValueError("no function of the allocator was ever called: is the binary stripped?")
+    calls = r"^cfn=\((?:%s)\).*\ncalls=(\d+)" % "|".join(numbers)
+    return sum(int(count) for count in re.findall(calls, dump, re.MULTILINE))
 
 
 def free_port():

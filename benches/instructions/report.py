@@ -3,26 +3,39 @@
 import pathlib
 import tomllib
 
+BARE = "bare pingora"
+BARE_WITH_TOKEN = "bare pingora, asked with a token"
 BUDGET = tomllib.loads((pathlib.Path(__file__).parent / "budget.toml").read_text())
 
 
-def table(counts, requests):
+def table(counts, floors, requests):
     lines = [
-        f"User instructions a request (callgrind, {requests} requests after a warm-up)",
+        f"User instructions and allocations a request (callgrind, {requests} requests after a warm-up)",
         "",
-        "| job | instructions | of bare pingora | budget |",
-        "|---|---|---|---|",
+        "| job | instructions | of bare pingora | budget | allocations | beyond bare pingora | budget |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for job, count in counts.items():
-        budget = f"{BUDGET[job]:.2f}" if job in BUDGET else ""
-        lines.append(f"| {job} | {count:,.0f} | {count / counts['bare']:.3f} | {budget} |")
+    for job, (instructions, allocations) in counts.items():
+        row = [job, f"{instructions:,.0f}", "", "", f"{allocations:.1f}", "", ""]
+        if job in floors:
+            ratio, more = beside(counts[job], floors[job])
+            row[2:4] = f"{ratio:.3f}", f"{BUDGET[job]['ratio']:.2f}"
+            row[5:7] = f"{more:+.1f}", f"{BUDGET[job]['allocations']:+}"
+        lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 
 
-def broken(counts):
-    ratios = {job: count / counts["bare"] for job, count in counts.items() if job != "bare"}
-    return [
-        f"{job} costs {ratio:.3f} of bare pingora, and may cost {BUDGET[job]:.2f}"
-        for job, ratio in ratios.items()
-        if ratio > BUDGET[job]
-    ]
+def broken(counts, floors):
+    for job in counts.keys() & floors.keys():
+        ratio, more = beside(counts[job], floors[job])
+        budget = BUDGET[job]
+        if ratio > budget["ratio"]:
+            yield f"{job} costs {ratio:.3f} of bare pingora, and may cost {budget['ratio']:.2f}"
+        # A buffer that grows now and then is no allocation of every request.
+        if more > budget["allocations"] + 0.5:
+            yield f"{job} allocates {more:+.1f} times beyond bare pingora, and may {budget['allocations']:+}"
+
+
+def beside(count, floor):
+    (instructions, allocations), (floor_instructions, floor_allocations) = count, floor
+    return instructions / floor_instructions, allocations - floor_allocations

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Counts the user instructions that tollgate spends on a request, and holds them to their budget.
+"""Counts the user instructions and the allocations that a request costs tollgate, and holds them to their budget.
 
 Each program runs under callgrind and is asked one request after the other on one connection, so that the count is the
 same from run to run, whatever else the machine does. The counters are set to zero after a warm-up, and read after
@@ -13,6 +13,7 @@ import argparse
 import pathlib
 import sys
 import tempfile
+import typing
 
 import report
 from client import Client, bearer
@@ -23,13 +24,24 @@ KEYS = HERE.parent.parent / "tests/data/keys"
 WARM_UP = 300
 REQUESTS = 1000
 
-# Job: path, whether it carries a token, the status it must get, whether the access log is on.
+
+
+class Job(typing.NamedTuple):
+    path: str
+    status: int
+    """What every answer must be."""
+    token: bool = False
+    logged: bool = True
+    floor: str = report.BARE
+    """What it is held against: bare pingora, asked the same."""
+
+
 JOBS = {
-    "plain": ("/plain/x", False, 200, False),
-    "the job": ("/job/x", True, 200, True),
-    "refused by JWT": ("/job/x", False, 401, True),
-    "refused by limit": ("/limited/x", False, 429, True),
-    "404": ("/nowhere", False, 404, True),
+    "plain": Job("/plain/x", 200, logged=False),
+    "the job": Job("/job/x", 200, token=True, floor=report.BARE_WITH_TOKEN),
+    "refused by JWT": Job("/job/x", 401),
+    "refused by limit": Job("/limited/x", 429),
+    "404": Job("/nowhere", 404),
 }
 
 
@@ -43,41 +55,45 @@ def main():
         kept = options.keep or pathlib.Path(folder)
         kept.mkdir(parents=True, exist_ok=True)
         with Backend(pathlib.Path(folder)) as backend:
-            counts = {"bare": bare(options.bin, backend, kept)}
-            for job in JOBS:
-                if options.only in (None, job):
-                    counts[job] = tollgate(options.bin, job, backend, kept)
-    print(report.table(counts, REQUESTS))
-    broken = report.broken(counts)
+            counts = {
+                name: bare(options.bin, name, backend, kept)
+                for name in (report.BARE, report.BARE_WITH_TOKEN)
+            }
+            for name, job in JOBS.items():
+                if options.only in (None, name):
+                    counts[name] = tollgate(options.bin, name, job, backend, kept)
+    floors = {name: counts[job.floor] for name, job in JOBS.items()}
+    print(report.table(counts, floors, REQUESTS))
+    broken = list(report.broken(counts, floors))
     for line in broken:
         print(f"over budget: {line}", file=sys.stderr)
     return 1 if broken else 0
 
 
-def bare(folder, backend, kept):
+def bare(folder, name, backend, kept):
     port = free_port()
     command = [folder / "bare", f"127.0.0.1:{port}", f"127.0.0.1:{backend.port}"]
-    with Counted("bare", command, {}, port, kept) as proxy:
-        return count(proxy, Client(port, "/plain/x"), 200)
+    token = bearer(KEYS / "rsa-2048.pem") if name == report.BARE_WITH_TOKEN else None
+    with Counted(name, command, {}, port, kept) as proxy:
+        return count(proxy, Client(port, "/plain/x", token), 200)
 
 
-def tollgate(folder, job, backend, kept):
-    path, with_token, status, logs = JOBS[job]
+def tollgate(folder, name, job, backend, kept):
     port = free_port()
     variables = {
         "PORT": port,
         "ADMIN": free_port(),
         "UPSTREAM": backend.port,
         "PUBLIC_KEY": KEYS / "rsa-2048.pub.pem",
-        "ACCESS_LOG": kept / "access.log" if logs else "off",
+        "ACCESS_LOG": kept / "access.log" if job.logged else "off",
     }
     command = [folder / "tollgate", "run", HERE / "routes.toml"]
-    with Counted(job, command, variables, port, kept) as proxy:
-        token = bearer(KEYS / "rsa-2048.pem") if with_token else None
-        client = Client(port, path, token)
-        if status == 429:
+    token = bearer(KEYS / "rsa-2048.pem") if job.token else None
+    with Counted(name, command, variables, port, kept) as proxy:
+        client = Client(port, job.path, token)
+        if job.status == 429:
             client.ask(200)
-        return count(proxy, client, status)
+        return count(proxy, client, job.status)
 
 
 def count(proxy, client, status):
@@ -86,7 +102,7 @@ def count(proxy, client, status):
     proxy.zero()
     for _ in range(REQUESTS):
         client.ask(status)
-    return proxy.read() / REQUESTS
+    return [total / REQUESTS for total in proxy.read()]
 
 
 if __name__ == "__main__":
