@@ -1,10 +1,6 @@
 //! The headers that a route sets, adds and removes.
 
-use http::{HeaderName, HeaderValue};
-use pingora::{
-    BError,
-    http::{RequestHeader, ResponseHeader},
-};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::HeaderEdits;
 
@@ -38,28 +34,16 @@ impl Edits {
             add: config.add.iter().map(pair).collect::<Result<_, _>>()?,
         })
     }
-}
 
-/// pingora's two heads have the same methods and no trait in common.
-macro_rules! apply {
-    ($method:ident, $head:ty) => {
-        impl Edits {
-            /// Removes, sets and adds, in this order.
-            pub fn $method(&self, head: &mut $head) -> Result<(), BError> {
-                for name in &self.remove {
-                    head.remove_header(name);
-                }
-                for (name, value) in &self.set {
-                    head.insert_header(name, value.clone())?;
-                }
-                for (name, value) in &self.add {
-                    head.append_header(name, value.clone())?;
-                }
-                Ok(())
-            }
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        for name in &self.remove {
+            headers.remove(name);
         }
-    };
+        for (name, value) in &self.set {
+            headers.insert(name, value.clone());
+        }
+        for (name, value) in &self.add {
+            headers.append(name, value.clone());
+        }
+    }
 }
-
-apply!(apply_to_request, RequestHeader);
-apply!(apply_to_response, ResponseHeader);

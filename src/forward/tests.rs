@@ -1,40 +1,40 @@
 use super::*;
 
-fn onward<'a>(request_id: &'a RequestId, trace: &'a Trace, edits: &'a Edits) -> Onward<'a> {
-    Onward {
-        peer: "192.0.2.7".parse().unwrap(),
-        peer_is_trusted: false,
-        tls: true,
-        authority: "shop.example:8443",
-        host: None,
-        path: "/a",
-        request_id,
-        trace,
-        identity: &[],
-        drop_token: false,
-        edits,
-    }
+fn origin() -> Origin {
+    let peer = "192.0.2.7".parse().unwrap();
+    Origin { peer, trusted: false, tls: true, at: std::time::SystemTime::now() }
 }
 
-/// A head as pingora read it, sent on as `change` says.
+/// A head, sent on as `change` says.
 fn sent(
     target: &str,
     headers: &[(&'static str, &'static str)],
-    change: impl Fn(&mut Onward<'_>),
-) -> RequestHeader {
-    let mut head = RequestHeader::build("GET", target.as_bytes(), None).unwrap();
+    change: impl Fn(&mut Origin, &mut Onward<'_>),
+) -> Parts {
+    let mut request = http::Request::get(target);
     for (name, value) in headers {
-        head.append_header(*name, *value).unwrap();
+        request = request.header(*name, *value);
     }
-    let (id, trace, edits) =
-        (RequestId::of(&head.headers, false), Trace::of(&head.headers), Edits::default());
-    let mut onward = onward(&id, &trace, &edits);
-    change(&mut onward);
+    let mut head = request.body(()).unwrap().into_parts().0;
+    let (mut changed, edits) = (origin(), Edits::default());
+    let (unchanged, marks) = (origin(), Marks::of(&head.headers, &origin()));
+    let mut onward = Onward {
+        origin: &unchanged,
+        marks: &marks,
+        authority: "shop.example:8443",
+        host: None,
+        path: "/a",
+        identity: &[],
+        drop_token: false,
+        edits: &edits,
+    };
+    change(&mut changed, &mut onward);
+    onward.origin = &changed;
     onward.apply(&mut head).unwrap();
     head
 }
 
-fn value<'a>(head: &'a RequestHeader, name: &str) -> &'a str {
+fn value<'a>(head: &'a Parts, name: &str) -> &'a str {
     head.headers.get(name).map_or("", |value| value.to_str().unwrap())
 }
 
@@ -46,7 +46,7 @@ fn a_strangers_forwarding_headers_are_replaced() {
         ("x-real-ip", "10.0.0.1"),
         ("forwarded", "for=x"),
     ];
-    let head = sent("/a", &lies, |_| {});
+    let head = sent("/a", &lies, |_, _| {});
     assert_eq!(value(&head, "x-forwarded-for"), "192.0.2.7");
     assert_eq!(value(&head, "x-forwarded-proto"), "https");
     assert_eq!(value(&head, "x-forwarded-host"), "shop.example:8443");
@@ -62,7 +62,7 @@ fn a_trusted_proxys_forwarding_headers_are_continued() {
         ("x-forwarded-for", "10.0.0.1"),
         ("x-forwarded-proto", "http"),
     ];
-    let head = sent("/a", &chain, |onward| onward.peer_is_trusted = true);
+    let head = sent("/a", &chain, |origin, _| origin.trusted = true);
     assert_eq!(value(&head, "x-forwarded-for"), "203.0.113.9, 10.0.0.1, 192.0.2.7");
     assert_eq!(value(&head, "x-forwarded-proto"), "http");
     assert_eq!(value(&head, "x-forwarded-host"), "shop.example:8443");
@@ -70,10 +70,10 @@ fn a_trusted_proxys_forwarding_headers_are_continued() {
 
 #[test]
 fn the_target_becomes_the_path_that_was_matched() {
-    let head = sent("/b/../a?q=1", &[("host", "shop.example")], |_| {});
+    let head = sent("/b/../a?q=1", &[("host", "shop.example")], |_, _| {});
     assert_eq!(head.uri.to_string(), "/a?q=1");
     assert_eq!(value(&head, "host"), "shop.example");
-    let head = sent("http://shop.example/a", &[], |_| {});
+    let head = sent("http://shop.example/a", &[], |_, _| {});
     assert_eq!(head.uri.to_string(), "/a");
     assert_eq!(value(&head, "host"), "shop.example:8443");
 }
@@ -83,7 +83,7 @@ fn identity_headers_and_tokens_of_a_client_stay_here() {
     let forged =
         [("x-user-id", "admin"), ("authorization", "Bearer t"), ("proxy-authorization", "Basic x")];
     let identity = vec![HeaderName::from_static("x-user-id")];
-    let head = sent("/a", &forged, |onward| {
+    let head = sent("/a", &forged, |_, onward| {
         onward.identity = identity.clone().leak();
         onward.drop_token = true;
     });
@@ -94,26 +94,26 @@ fn identity_headers_and_tokens_of_a_client_stay_here() {
 
 #[test]
 fn cookie_crumbs_are_joined() {
-    let head = sent("/a", &[("cookie", "a=1"), ("cookie", "b=2")], |_| {});
+    let head = sent("/a", &[("cookie", "a=1"), ("cookie", "b=2")], |_, _| {});
     assert_eq!(value(&head, "cookie"), "a=1; b=2");
     assert_eq!(head.headers.get_all("cookie").iter().count(), 1);
 }
 
 #[test]
 fn hop_by_hop_headers_of_a_response_stay_here() {
-    let mut head = ResponseHeader::build(200, None).unwrap();
+    let mut headers = HeaderMap::new();
     for (name, value) in [
         ("connection", "x-secret, close"),
         ("x-secret", "1"),
         ("keep-alive", "timeout=5"),
         ("x-kept", "1"),
     ] {
-        head.append_header(name, value).unwrap();
+        headers.append(name, HeaderValue::from_static(value));
     }
-    let id = RequestId::of(&HeaderMap::new(), false);
-    response(&mut head, &id, &Edits::default()).unwrap();
-    assert!(!head.headers.contains_key("x-secret"));
-    assert!(!head.headers.contains_key("keep-alive"));
-    assert!(head.headers.contains_key("x-kept"));
-    assert_eq!(head.headers.get("x-request-id"), Some(&id.value()));
+    let id = Marks::of(&HeaderMap::new(), &origin()).request_id;
+    response(&mut headers, StatusCode::OK, &id, &Edits::default());
+    assert!(!headers.contains_key("x-secret"));
+    assert!(!headers.contains_key("keep-alive"));
+    assert!(headers.contains_key("x-kept"));
+    assert_eq!(headers.get("x-request-id"), Some(&id.value()));
 }

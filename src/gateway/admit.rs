@@ -3,7 +3,8 @@
 use std::{
     borrow::Cow,
     net::{IpAddr, SocketAddr},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -13,12 +14,13 @@ use pingora::{Error, ErrorType, Result, http::RequestHeader, proxy::Session};
 use super::{
     Gateway,
     ctx::{Ctx, Seen},
+    head::edit_request,
 };
 use crate::{
     answer::Cause,
     config::{Listener, Mode},
     decision::{self, Act, Facts, Verdict},
-    forward::{RequestId, Trace},
+    forward::{Marks, Origin},
     route::{self, Host, normalise_host, normalise_path},
     telemetry::Policy,
 };
@@ -30,17 +32,19 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 impl Gateway {
     /// Sets every wait of the connection: pingora's own defaults are mostly endless.
-    pub(super) fn bound(&self, session: &mut Session) {
+    pub(super) fn bound(&self, session: &mut Session, ctx: &mut Ctx) {
         let listener = self.listener(session);
         // What pingora calls keep-alive it sets anew with each request that it reads: to endless, or to none where the
         // client wants none, as one of HTTP/1.0 that waits for the end of the connection.
-        let keep = if *self.draining.borrow() || session.as_downstream().get_keepalive().is_none() {
-            None
-        } else {
-            Some(listener.keep_alive.0.as_secs().max(1))
-        };
+        let keep =
+            if self.draining.load(Relaxed) || session.as_downstream().get_keepalive().is_none() {
+                None
+            } else {
+                Some(listener.keep_alive.0.as_secs().max(1))
+            };
         session.set_keepalive(keep);
-        let silent = if session.is_upgrade_req() { None } else { Some(listener.read_timeout.0) };
+        ctx.upgrade = session.is_upgrade_req();
+        let silent = if ctx.upgrade { None } else { Some(listener.read_timeout.0) };
         session.set_read_timeout(silent);
         session.set_write_timeout(Some(listener.write_timeout.0));
         session.set_total_drain_timeout(Some(DRAIN));
@@ -65,18 +69,14 @@ impl Gateway {
         let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
         let head = session.req_header();
         let trusted = ctx.snapshot.trusted_proxies();
-        let peer_is_trusted = trusted.contains(peer);
+        let origin = Origin { peer, trusted: trusted.contains(peer), tls, at: ctx.started_at };
         ctx.seen = Some(Seen {
-            peer,
-            peer_is_trusted,
             client: trusted.client(peer, &head.headers).address,
-            tls,
-            request_id: RequestId::of(&head.headers, peer_is_trusted),
-            trace: Trace::of(&head.headers),
+            marks: Marks::of(&head.headers, &origin),
+            origin,
         });
-        ctx.cause = unsound(head, self.listener(session))
-            .or_else(|| origin_form(session.req_header_mut()).err())
-            .or_else(|| normalise(session.req_header_mut()).err());
+        let unsound = unsound(head, self.listener(session));
+        ctx.cause = unsound.or_else(|| settle(session.req_header_mut()).err());
     }
 
     /// Asks the decision, and keeps what it says.
@@ -104,9 +104,7 @@ impl Gateway {
             },
             client: seen.client,
             now: ctx.started,
-            now_unix: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
+            now_unix: ctx.started_at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         };
         let decided =
             decision::decide(&ctx.snapshot, &facts, Act::Take, &mut fastrand::Rng::new(), &mut ());
@@ -136,17 +134,23 @@ fn unsound(head: &RequestHeader, listener: &Listener) -> Option<Cause> {
     if head.raw_path().len() > MAX_TARGET {
         return Some(Cause::UriTooLong);
     }
-    // Each line also has its `: ` and its line break.
-    let size: usize =
-        head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let (mut size, mut look_alike) = (0, false);
+    for (name, value) in &head.headers {
+        // Each line also has its `: ` and its line break.
+        size += name.as_str().len() + value.len() + 4;
+        // `X_User_Id` is `X-User-Id` to many servers behind us, so that it could pass for a header that we set.
+        look_alike |= name.as_str().as_bytes().contains(&b'_');
+    }
     if size as u64 > listener.max_head.0 {
         return Some(Cause::HeadTooLarge);
     }
-    // `X_User_Id` is `X-User-Id` to many servers behind us, so that a look-alike could pass for a header that we set.
-    if head.headers.keys().any(|name| name.as_str().contains('_')) {
-        return Some(Cause::BadRequest("a header name has an underscore"));
-    }
-    None
+    look_alike.then_some(Cause::BadRequest("a header name has an underscore"))
+}
+
+/// Gives a head the one form in which it is matched, checked and forwarded.
+fn settle(head: &mut RequestHeader) -> Result<(), Cause> {
+    origin_form(head)?;
+    edit_request(head, |parts| normalise(&mut parts.uri))
 }
 
 /// Makes the target a path and a query, so that what is checked is what is forwarded.
@@ -171,18 +175,18 @@ fn origin_form(head: &mut RequestHeader) -> Result<(), Cause> {
 }
 
 /// Puts the normal form of the path in the place of what was sent: it alone is matched, checked and forwarded.
-fn normalise(head: &mut RequestHeader) -> Result<(), Cause> {
+fn normalise(uri: &mut Uri) -> Result<(), Cause> {
     let bad = Cause::BadRequest("the path is not one that can be read in one way only");
-    let Cow::Owned(path) = normalise_path(head.uri.path()).map_err(|_| bad.clone())? else {
+    let Cow::Owned(path) = normalise_path(uri.path()).map_err(|_| bad.clone())? else {
         return Ok(());
     };
-    let mut parts = head.uri.clone().into_parts();
-    let target = match head.uri.query() {
+    let mut parts = uri.clone().into_parts();
+    let target = match uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path,
     };
     parts.path_and_query = Some(target.try_into().map_err(|_| bad.clone())?);
-    head.set_uri(Uri::from_parts(parts).map_err(|_| bad)?);
+    *uri = Uri::from_parts(parts).map_err(|_| bad)?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use http::{StatusCode, Version, header::TRANSFER_ENCODING};
 use pingora::{
-    Error, ErrorType, Result,
+    Error, ErrorType, OrErr, Result,
     http::{RequestHeader, ResponseHeader},
     proxy::Session,
     upstreams::peer::HttpPeer,
@@ -17,6 +17,7 @@ use super::{
     admit,
     ctx::{Attempts, Ctx},
     fault::{self, Fault},
+    head::{edit_request, edit_response},
 };
 use crate::{
     answer::Cause,
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// The peer of the next try: the decision's pick first, then instances that were not tried yet.
-pub(super) fn next_peer(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+pub(super) fn next_peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     let now = Instant::now();
     let total =
         ctx.target().map_or(Duration::ZERO, |target| target.upstream.config().timeouts.total.0);
@@ -39,8 +40,7 @@ pub(super) fn next_peer(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer
         let cause = ctx.attempts.failure.take().unwrap_or(Cause::NoInstance);
         return Err(ctx.fail(cause));
     };
-    let upgrade = session.is_upgrade_req();
-    let peer = if upgrade { instance.upgrade_peer(left) } else { instance.peer(left) };
+    let peer = if ctx.upgrade { instance.upgrade_peer(left) } else { instance.peer(left) };
     ctx.attempts.begin(instance, now);
     Ok(peer)
 }
@@ -62,27 +62,25 @@ pub(super) fn send_head(session: &Session, head: &mut RequestHeader, ctx: &Ctx) 
     let path = route.rewrite.path(asked.uri.path());
     let jwt = route.jwt.as_ref().map(|jwt| &jwt.policy);
     let onward = Onward {
-        peer: seen.peer,
-        peer_is_trusted: seen.peer_is_trusted,
-        tls: seen.tls,
+        origin: &seen.origin,
+        marks: &seen.marks,
         authority: admit::authority(asked),
         host: route.rewrite.host(),
         path: &path,
-        request_id: &seen.request_id,
-        trace: &seen.trace,
         identity: ctx.snapshot.identity_headers(),
         drop_token: jwt.is_some_and(|jwt| !jwt.forwards_token()),
         edits: &route.request_edits,
     };
-    onward.apply(head)?;
-    if let (Some(jwt), Some(claims)) =
-        (jwt, ctx.decided.as_ref().and_then(|decided| decided.claims.as_ref()))
-    {
-        for (name, value) in jwt.identity_headers(claims) {
-            head.insert_header(name, value)?;
+    let claims = ctx.decided.as_ref().and_then(|decided| decided.claims.as_ref());
+    edit_request(head, |parts| {
+        onward.apply(parts).or_err(ErrorType::InvalidHTTPHeader, "rewritten path")?;
+        if let Some((jwt, claims)) = jwt.zip(claims) {
+            parts
+                .headers
+                .extend(jwt.identity_headers(claims).map(|(name, value)| (name.clone(), value)));
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// A connection that could not be made: the request has reached nobody, so another instance may always have it.
@@ -91,7 +89,7 @@ pub(super) fn connect_failed(_: &Session, ctx: &mut Ctx, mut error: Box<Error>) 
     if let Some(target) = ctx.target() {
         target.metrics.connect_failed();
     }
-    ctx.ended(Ending::Failed);
+    ctx.ended(Ending::Failed, Instant::now());
     error.set_retry(ctx.may_retry(RetryReason::ConnectFailed));
     ctx.attempts.failure = Some(cause);
     error
@@ -110,7 +108,7 @@ pub(super) fn broke_off(
         && fault::is_dead_connection(&error)
         && ctx.head_at.is_none();
     // That an idle connection was closed says nothing of the instance.
-    ctx.ended(if dead { Ending::Aborted } else { ending });
+    ctx.ended(if dead { Ending::Aborted } else { ending }, Instant::now());
     let harmless = dead
         && session.req_header().method.is_idempotent()
         && !session.as_ref().retry_buffer_truncated();
@@ -134,35 +132,35 @@ pub(super) fn response_came(
     if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
-    ctx.head_at = Some(Instant::now());
+    let now = Instant::now();
+    ctx.head_at = Some(now);
     let ending = Ending::Answered(status.as_u16());
-    ctx.ended(ending);
+    ctx.ended(ending, now);
     // A tunnel may stay for hours, and its breaker has learned what there is to learn.
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        ctx.report_to_breaker(ending);
+        ctx.report_to_breaker(ending, now);
     }
     let (Some(seen), Some(route)) = (&ctx.seen, ctx.route()) else { return Ok(()) };
-    forward::response(head, &seen.request_id, &route.response_edits)?;
-    if route.has_cors() {
-        for name in &cors::REPLACED {
-            head.remove_header(name);
+    let asked = session.req_header();
+    let limit = ctx.decided.as_ref().and_then(|decided| decided.limit.as_ref());
+    let was_chunked = edit_response(head, |parts| {
+        let headers = &mut parts.headers;
+        forward::response(headers, status, &seen.marks.request_id, &route.response_edits);
+        if route.has_cors() {
+            for name in &cors::REPLACED {
+                headers.remove(name);
+            }
         }
-    }
-    let verdict = ctx.decided.as_ref().and_then(|decided| decided.limit.as_ref());
-    for (name, value) in route.annotations(&session.req_header().headers, verdict) {
-        head.append_header(name, value)?;
-    }
-    unchunk(session, head);
-    Ok(())
-}
-
-/// HTTP/1.0 knows no chunks: such a client reads to the end of the connection (RFC 9112 section 6.1).
-fn unchunk(session: &mut Session, head: &mut ResponseHeader) {
-    if session.req_header().version == Version::HTTP_10
-        && head.remove_header(&TRANSFER_ENCODING).is_some()
-    {
+        for (name, value) in route.annotations(&asked.headers, limit) {
+            headers.append(name, value);
+        }
+        // HTTP/1.0 knows no chunks: such a client reads to the end of the connection (RFC 9112 section 6.1).
+        asked.version == Version::HTTP_10 && headers.remove(&TRANSFER_ENCODING).is_some()
+    });
+    if was_chunked {
         session.set_keepalive(None);
     }
+    Ok(())
 }
 
 // === impl Attempts ===
@@ -190,11 +188,10 @@ impl Ctx {
     }
 
     /// Reports the current try, once, to ejection and to the upstream's metrics.
-    fn ended(&mut self, ending: Ending) {
+    fn ended(&mut self, ending: Ending, now: Instant) {
         if std::mem::replace(&mut self.attempts.reported, true) {
             return;
         }
-        let now = Instant::now();
         let (Some(instance), Some(began)) = (&self.attempts.instance, self.attempts.began) else {
             return;
         };
@@ -220,9 +217,8 @@ impl Ctx {
     }
 
     /// Gives the breaker its one report of this request. Time is taken to the response's head: a long body is not slow.
-    pub(super) fn report_to_breaker(&mut self, ending: Ending) {
+    pub(super) fn report_to_breaker(&mut self, ending: Ending, now: Instant) {
         if let Some(permit) = self.attempts.permit.take() {
-            let now = Instant::now();
             let took = self.head_at.unwrap_or(now).saturating_duration_since(self.started);
             permit.report(ending.for_breaker(), took, now);
         }

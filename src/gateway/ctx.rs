@@ -1,11 +1,15 @@
 //! What one request carries through the phases.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use crate::{
     answer::Cause,
     decision::{Decided, Forward, Verdict},
-    forward::{RequestId, Trace},
+    forward::{Marks, Origin},
     policy::body_size::BodyCount,
     snapshot::{Route, Snapshot, Target},
     telemetry::metrics::InFlight,
@@ -20,6 +24,10 @@ pub struct Ctx {
     /// The one config that this request sees.
     pub snapshot: Arc<Snapshot>,
     pub started: Instant,
+    /// The same moment on the wall clock, for tokens and logs.
+    pub started_at: SystemTime,
+    /// Whether it asks for another protocol on its connection, such as WebSocket.
+    pub upgrade: bool,
     /// What the head of the request told, once it was read and found sound.
     pub seen: Option<Seen>,
     pub decided: Option<Decided>,
@@ -36,12 +44,9 @@ pub struct Ctx {
 
 /// What the first phase learned of a request.
 pub struct Seen {
-    pub peer: IpAddr,
-    pub peer_is_trusted: bool,
+    pub origin: Origin,
     pub client: IpAddr,
-    pub tls: bool,
-    pub request_id: RequestId,
-    pub trace: Trace,
+    pub marks: Marks,
 }
 
 /// The tries of one request.
@@ -74,6 +79,8 @@ impl Ctx {
         Self {
             snapshot,
             started: Instant::now(),
+            started_at: SystemTime::now(),
+            upgrade: false,
             seen: None,
             decided: None,
             in_flight: None,

@@ -1,6 +1,6 @@
 //! The last phase: what is counted and logged of a request.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use http::{Version, header::USER_AGENT};
 use pingora::{Error, proxy::Session};
@@ -35,9 +35,10 @@ pub(super) fn report(session: &Session, error: Option<&Error>, ctx: &mut Ctx) ->
         // The response had begun: the client sees it cut off, and there was no answer to be made of it.
         ctx.cause = ctx.attempts.failure.take();
     }
-    let end = End::of(session, ctx);
+    let now = Instant::now();
+    let end = End::of(session, ctx, now);
     let ending = ctx.cause.as_ref().map_or(Ending::Answered(end.status), respond::ending);
-    ctx.report_to_breaker(ending);
+    ctx.report_to_breaker(ending, now);
     let metrics = ctx.route().map_or_else(|| ctx.snapshot.unmatched(), |route| &route.metrics);
     if let Some(decided) = &ctx.decided {
         count_policies(metrics, decided);
@@ -71,18 +72,18 @@ pub(super) fn record<'a>(session: &'a Session, ctx: &'a Ctx, end: &End) -> Recor
     let (head, seen, route) = (session.req_header(), ctx.seen.as_ref(), ctx.route());
     let target = ctx.target();
     Record {
-        time: SystemTime::now().checked_sub(end.took).unwrap_or(SystemTime::UNIX_EPOCH),
-        trace_id: seen.map(|seen| seen.trace.trace_id()),
-        span_id: seen.map(|seen| seen.trace.span_id()),
-        request_id: seen.map(|seen| seen.request_id.as_str()),
+        time: ctx.started_at,
+        trace_id: seen.map(|seen| seen.marks.trace.trace_id()),
+        span_id: seen.map(|seen| seen.marks.trace.span_id()),
+        request_id: seen.map(|seen| seen.marks.request_id.as_str()),
         method: head.method.as_str(),
         path: head.uri.path().as_bytes(),
-        scheme: if seen.is_some_and(|seen| seen.tls) { "https" } else { "http" },
+        scheme: if seen.is_some_and(|seen| seen.origin.tls) { "https" } else { "http" },
         host: Some(without_port(admit::authority(head)).as_bytes()).filter(|host| !host.is_empty()),
         protocol_version: version(head.version),
         user_agent: head.headers.get(USER_AGENT).map(http::HeaderValue::as_bytes),
         client_address: seen.map(|seen| seen.client),
-        peer_address: seen.map(|seen| seen.peer),
+        peer_address: seen.map(|seen| seen.origin.peer),
         status: Some(end.status),
         request_bytes: session.as_downstream().body_bytes_read() as u64,
         response_bytes: session.as_downstream().body_bytes_sent() as u64,
@@ -104,8 +105,7 @@ pub(super) fn record<'a>(session: &'a Session, ctx: &'a Ctx, end: &End) -> Recor
 // === impl End ===
 
 impl End {
-    fn of(session: &Session, ctx: &Ctx) -> Self {
-        let now = Instant::now();
+    fn of(session: &Session, ctx: &Ctx, now: Instant) -> Self {
         let written = session.response_written().map(|head| head.status.as_u16());
         let status = match &ctx.cause {
             Some(Cause::ClientClosed) => written.unwrap_or(499),

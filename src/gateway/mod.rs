@@ -8,9 +8,14 @@ mod attempt;
 mod ctx;
 mod fault;
 mod finish;
+mod head;
+mod phase;
 mod respond;
 
-use std::sync::Arc;
+use std::{
+    os::fd::RawFd,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -19,14 +24,15 @@ use pingora::{
     Error, ErrorSource, Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
+    protocols::Digest,
     proxy::{FailToProxy, ProxyHttp, Session},
     upstreams::peer::HttpPeer,
 };
-use tokio::sync::watch;
 
 use crate::{config::Listener, snapshot::Snapshot, telemetry::access_log::AccessLog};
 
 use ctx::Ctx;
+use phase::{at_once, done, no, over, yes};
 
 /// The gateway, as pingora drives it.
 pub struct Gateway {
@@ -37,7 +43,7 @@ pub struct Gateway {
     /// Settings for a connection of which the system cannot say where it came in.
     pub fallback: Listener,
     /// True once the gateway drains: connections are then not kept open any longer.
-    pub draining: watch::Receiver<bool>,
+    pub draining: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -51,38 +57,85 @@ impl ProxyHttp for Gateway {
     /// None: the default is a compression module that costs every request and does nothing.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
-        self.bound(session);
-        self.inspect(session, ctx);
-        Ok(())
+    at_once! {
+        ['s, 'c] fn early_request_filter(self, session: &'s mut Session, ctx: &'c mut Ctx) -> Result<()> {
+            self.bound(session, ctx);
+            self.inspect(session, ctx);
+            done(Ok(()))
+        }
+
+        ['s, 'c] fn request_filter(self, session: &'s mut Session, ctx: &'c mut Ctx) -> Result<bool> {
+            self.decide(session, ctx);
+            match respond::own_answer(session, ctx) {
+                Some(answer) => Box::pin(respond::send(session, ctx, answer)),
+                None => no(),
+            }
+        }
+
+        ['s, 'c] fn proxy_upstream_filter(self, _session: &'s mut Session, _ctx: &'c mut Ctx) -> Result<bool> {
+            yes()
+        }
+
+        ['s, 'p, 'd, 'c] fn connected_to_upstream(
+            self,
+            _session: &'s mut Session,
+            _reused: bool,
+            _peer: &'p HttpPeer,
+            _fd: RawFd,
+            _digest: Option<&'d Digest>,
+            _ctx: &'c mut Ctx,
+        ) -> Result<()> {
+            done(Ok(()))
+        }
+
+        ['s, 'h, 'c] fn upstream_request_filter(
+            self,
+            session: &'s mut Session,
+            head: &'h mut RequestHeader,
+            ctx: &'c mut Ctx,
+        ) -> Result<()> {
+            done(attempt::send_head(session, head, ctx))
+        }
+
+        ['s, 'b, 'c] fn request_body_filter(
+            self,
+            _session: &'s mut Session,
+            body: &'b mut Option<Bytes>,
+            _end: bool,
+            ctx: &'c mut Ctx,
+        ) -> Result<()> {
+            done(admit::count_body(body.as_ref(), ctx))
+        }
+
+        ['s, 'h, 'c] fn upstream_response_filter(
+            self,
+            _session: &'s mut Session,
+            _head: &'h mut ResponseHeader,
+            _ctx: &'c mut Ctx,
+        ) -> Result<()> {
+            done(Ok(()))
+        }
+
+        ['s, 'h, 'c] fn response_filter(
+            self,
+            session: &'s mut Session,
+            head: &'h mut ResponseHeader,
+            ctx: &'c mut Ctx,
+        ) -> Result<()> {
+            done(attempt::response_came(session, head, ctx))
+        }
+
+        ['s, 'e, 'c] fn logging(self, session: &'s mut Session, error: Option<&'e Error>, ctx: &'c mut Ctx) -> () {
+            let end = finish::report(session, error, ctx);
+            if let Some(log) = &self.access_log {
+                log.write(&finish::record(session, ctx, &end));
+            }
+            over()
+        }
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        self.decide(session, ctx);
-        respond::answer_if_decided(session, ctx).await
-    }
-
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        attempt::next_peer(session, ctx)
-    }
-
-    async fn upstream_request_filter(
-        &self,
-        session: &mut Session,
-        head: &mut RequestHeader,
-        ctx: &mut Ctx,
-    ) -> Result<()> {
-        attempt::send_head(session, head, ctx)
-    }
-
-    async fn request_body_filter(
-        &self,
-        _: &mut Session,
-        body: &mut Option<Bytes>,
-        _end: bool,
-        ctx: &mut Ctx,
-    ) -> Result<()> {
-        admit::count_body(body.as_ref(), ctx)
+    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        attempt::next_peer(ctx)
     }
 
     fn fail_to_connect(
@@ -106,15 +159,6 @@ impl ProxyHttp for Gateway {
         attempt::broke_off(session, ctx, error, reused)
     }
 
-    async fn response_filter(
-        &self,
-        session: &mut Session,
-        head: &mut ResponseHeader,
-        ctx: &mut Ctx,
-    ) -> Result<()> {
-        attempt::response_came(session, head, ctx)
-    }
-
     async fn fail_to_proxy(
         &self,
         session: &mut Session,
@@ -122,13 +166,6 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
     ) -> FailToProxy {
         respond::answer_error(session, error, ctx).await
-    }
-
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
-        let end = finish::report(session, error, ctx);
-        if let Some(log) = &self.access_log {
-            log.write(&finish::record(session, ctx, &end));
-        }
     }
 
     /// A client that goes away is no event of ours; logged as errors, such clients could flood the log.

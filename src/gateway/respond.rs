@@ -1,10 +1,10 @@
 //! Writes the gateway's own answers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, StatusCode,
+    HeaderMap, HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, EXPECT, LOCATION},
 };
 use pingora::{
@@ -27,15 +27,14 @@ use crate::{
 /// An unread body up to this size is read and dropped after an answer, so that the connection lives on.
 const READ_ON: u64 = 64 * 1024;
 
-/// Answers here what was decided to be answered here. True when it was.
-pub(super) async fn answer_if_decided(session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-    let Some(answer) = own_answer(session, ctx) else { return Ok(false) };
+/// Sends an answer, and says that it was sent.
+pub(super) async fn send(session: &mut Session, ctx: &Ctx, answer: Answer) -> Result<bool> {
     write(session, ctx, answer).await?;
     Ok(true)
 }
 
 /// The answer that the gateway makes by itself, if this request gets one.
-fn own_answer(session: &Session, ctx: &Ctx) -> Option<Answer> {
+pub(super) fn own_answer(session: &Session, ctx: &Ctx) -> Option<Answer> {
     if let Some(cause) = &ctx.cause {
         return Some(explained(session, ctx, cause));
     }
@@ -48,8 +47,11 @@ fn own_answer(session: &Session, ctx: &Ctx) -> Option<Answer> {
         }
         (Verdict::Redirect, Action::Redirect(redirect)) => {
             let asked = session.req_header();
-            let scheme =
-                if ctx.seen.as_ref().is_some_and(|seen| seen.tls) { "https" } else { "http" };
+            let scheme = if ctx.seen.as_ref().is_some_and(|seen| seen.origin.tls) {
+                "https"
+            } else {
+                "http"
+            };
             let host = normalise_host(admit::authority(asked)).unwrap_or_default();
             let location = redirect.location(scheme, &host, asked.uri.path(), asked.uri.query());
             let mut answer = Answer::empty(redirect.status());
@@ -70,7 +72,7 @@ pub(super) async fn answer_error(
 ) -> FailToProxy {
     let fault = fault::of(session, error);
     let cause = ctx.cause.clone().or_else(|| ctx.attempts.failure.take()).unwrap_or(fault.cause);
-    ctx.report_to_breaker(ending(&cause));
+    ctx.report_to_breaker(ending(&cause), Instant::now());
     let status = cause.status();
     if session.response_written().is_none() && cause != Cause::ClientClosed {
         let answer = explained(session, ctx, &cause);
@@ -109,52 +111,48 @@ fn explained(session: &Session, ctx: &Ctx, cause: &Cause) -> Answer {
     let seen = ctx.seen.as_ref();
     let asked = Asked {
         headers,
-        request_id: seen.map_or("", |seen| seen.request_id.as_str()),
-        trace_id: seen.map_or("", |seen| seen.trace.trace_id()),
+        request_id: seen.map_or("", |seen| seen.marks.request_id.as_str()),
+        trace_id: seen.map_or("", |seen| seen.marks.trace.trace_id()),
     };
     cause.answer(&asked)
 }
 
 /// Sends an answer, with what the route changes and policies add on every response.
-async fn write(session: &mut Session, ctx: &Ctx, answer: Answer) -> Result<()> {
-    let mut head = ResponseHeader::build_no_case(answer.status, Some(answer.headers.len() + 4))?;
-    for (name, value) in &answer.headers {
-        head.append_header(name, value.clone())?;
+async fn write(session: &mut Session, ctx: &Ctx, mut answer: Answer) -> Result<()> {
+    add_headers(session, ctx, &mut answer.headers);
+    if !answer.trailers_only && answer.status != StatusCode::NO_CONTENT {
+        answer.headers.insert(CONTENT_LENGTH, answer.body.len().into());
     }
-    add_headers(session, ctx, &mut head)?;
+    let mut head = http::Response::new(()).into_parts().0;
+    head.status = answer.status;
+    head.headers = answer.headers;
+    let head: Box<ResponseHeader> = Box::new(head.into());
     if answer.trailers_only {
         // Session::write_response_header loses the end of the stream on HTTP/2, and a gRPC client then sees a reset.
-        session
-            .as_downstream_mut()
-            .response_duplex_vec(vec![HttpTask::Header(Box::new(head), true)])
-            .await?;
+        session.as_downstream_mut().response_duplex_vec(vec![HttpTask::Header(head, true)]).await?;
         return Ok(());
-    }
-    if answer.status != StatusCode::NO_CONTENT {
-        head.insert_header(CONTENT_LENGTH, answer.body.len())?;
     }
     keep_connection(session);
     let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { answer.body };
-    session.write_response_header(Box::new(head), false).await?;
+    session.write_response_header(head, false).await?;
     session.write_response_body(Some(body), true).await
 }
 
 /// In the order of a forwarded response: the route's own changes, then what policies say, which is not for it to change.
-fn add_headers(session: &Session, ctx: &Ctx, head: &mut ResponseHeader) -> Result<()> {
+fn add_headers(session: &Session, ctx: &Ctx, headers: &mut HeaderMap) {
     if let Some(seen) = &ctx.seen {
-        head.insert_header(RequestId::HEADER, seen.request_id.value())?;
+        headers.insert(RequestId::HEADER, seen.marks.request_id.value());
     }
-    let Some(decided) = &ctx.decided else { return Ok(()) };
+    let Some(decided) = &ctx.decided else { return };
     // The answer to a preflight is whole as it is.
     if matches!(decided.verdict, Verdict::Preflight(_)) {
-        return Ok(());
+        return;
     }
-    let Some(route) = &decided.route else { return Ok(()) };
-    route.response_edits.apply_to_response(head)?;
+    let Some(route) = &decided.route else { return };
+    route.response_edits.apply(headers);
     for (name, value) in route.annotations(&session.req_header().headers, decided.limit.as_ref()) {
-        head.append_header(name, value)?;
+        headers.append(name, value);
     }
-    Ok(())
 }
 
 /// An answer that leaves a body unread costs the client its connection, which for a small body is not worth it.

@@ -1,6 +1,12 @@
 //! How a gateway ends without losing a request.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use tokio::{
     sync::watch,
@@ -21,7 +27,7 @@ const SETTLE: Duration = Duration::from_millis(50);
 pub(super) struct Lifecycle {
     readiness: Arc<Readiness>,
     metrics: Metrics,
-    draining: watch::Sender<bool>,
+    draining: Arc<AtomicBool>,
     stopped: watch::Sender<bool>,
 }
 
@@ -29,8 +35,8 @@ pub(super) struct Lifecycle {
 
 impl Lifecycle {
     pub(super) fn new(metrics: Metrics) -> Self {
-        let (draining, stopped) = (watch::Sender::new(false), watch::Sender::new(false));
-        Self { readiness: Arc::default(), metrics, draining, stopped }
+        let stopped = watch::Sender::new(false);
+        Self { readiness: Arc::default(), metrics, draining: Arc::default(), stopped }
     }
 
     pub(super) fn readiness(&self) -> Arc<Readiness> {
@@ -38,8 +44,8 @@ impl Lifecycle {
     }
 
     /// Turns true when connections are no longer to be kept open.
-    pub(super) fn draining(&self) -> watch::Receiver<bool> {
-        self.draining.subscribe()
+    pub(super) fn draining(&self) -> Arc<AtomicBool> {
+        self.draining.clone()
     }
 
     /// Turns true when listeners are to close.
@@ -49,7 +55,7 @@ impl Lifecycle {
 
     fn drain(&self) {
         self.readiness.drain();
-        self.draining.send_replace(true);
+        self.draining.store(true, Relaxed);
     }
 
     pub(super) fn stop(&self) {
