@@ -18,7 +18,6 @@ from peers import HERE, PEERS, Peer
 from selftest import check_generator
 from template import render_files
 
-ROUTES = 10_000
 # Requests a second of one user: so many that no load is refused.
 NO_LIMIT = "100000"
 
@@ -42,6 +41,8 @@ class Running:
     folder: Path
     port: int
     values: dict[str, str]
+    starting: float
+    """Seconds from its start to its first right answer."""
 
     def measure(self, load: Callable[[], Load]) -> tuple[Load, float, float]:
         """Under that load: what it did, CPU microseconds for each answer, and the share of its core that was busy."""
@@ -73,6 +74,8 @@ class Bench:
     def __init__(self, options: Options, chosen: list[str]):
         self.options = options
         self.folder = Path(tempfile.mkdtemp(prefix="tollgate-compare-"))
+        # nginx drops root's rights, and has files to read in there.
+        self.folder.chmod(0o711)
         self.proxy_core, self.load_core = cores()
         self.ports = port_plan(options.base_port)
         self.absent: dict[str, str] = {}
@@ -121,7 +124,7 @@ class Bench:
         return values | {"RATE": NO_LIMIT, "BURST": NO_LIMIT} | changes
 
     @contextmanager
-    def started(self, peer: Peer, config: str, probe: checks.Probe, **changes: str) -> Iterator[Running]:
+    def started(self, peer: Peer, config: str, probe: checks.Probe | None, **changes: str) -> Iterator[Running]:
         """Runs a peer for the length of a `with`, from when it answers the probe as it should."""
         self.starts += 1
         folder = self.folder / f"start-{self.starts}"
@@ -129,15 +132,15 @@ class Bench:
         values = self.values(folder, **changes)
         if peer.folder:
             name = peer.job if config == "job" else config
-            render_files(HERE / "peers" / peer.folder, name, folder, values, {"ROUTES": ROUTES, "UPSTREAMS": 100})
+            render_files(HERE / "peers" / peer.folder, name, folder, values, {"ROUTES": checks.ROUTES, "UPSTREAMS": 100})
         # What a server keeps in its user's home goes with the folder.
         home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
         command = peer.command(self.programs[peer.name], config, folder, values)
+        began = time.monotonic()
         process = Process(command, self.proxy_core, folder, {**peer.environment, **home})
         try:
-            running = Running(peer, process, folder, self.ports["LISTEN_PORT"], values)
-            checks.wait_until(running.port, probe, process)
-            yield running
+            checks.wait_until(self.ports["LISTEN_PORT"], probe, process)
+            yield Running(peer, process, folder, self.ports["LISTEN_PORT"], values, time.monotonic() - began)
         finally:
             process.stop()
             shutil.rmtree(folder, ignore_errors=True)
@@ -145,7 +148,7 @@ class Bench:
     def take_turns(
         self,
         config: str,
-        probe: checks.Probe,
+        probe: checks.Probe | None,
         work: Callable[[Running], dict[str, float]],
         rounds: int | None = None,
         results: Results | None = None,

@@ -2,13 +2,15 @@
 
 import http.client
 import ssl
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backend import HELLO
+from backend import GRPC_PATH, HELLO, wait_for_port
 from machine import Failure, Process
 from peers import Peer
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 HOST = "api.example.com"
 # Requests a second of one user, when the limit is to be seen at work.
 TIGHT_LIMIT = "5"
+# In the jobs with many of them.
+ROUTES = 10_000
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,13 @@ def expect(port: int, probe: Probe) -> None:
         raise Failure(wrong)
 
 
-def wait_until(port: int, probe: Probe, process: Process, seconds: float = 90) -> None:
-    """Until the answer is right. Some listen before they have read their routes; 10,000 take a while."""
+def wait_until(port: int, probe: Probe | None, process: Process, seconds: float = 90) -> None:
+    """Until the answer is right, or without a probe until it listens.
+
+    Some listen before they have read their routes; 10,000 take a while.
+    """
+    if not probe:
+        return wait_for_port(port, process)
     until = time.monotonic() + seconds
     while True:
         if not process.alive():
@@ -83,8 +92,41 @@ def wait_until(port: int, probe: Probe, process: Process, seconds: float = 90) -
         time.sleep(0.05)
 
 
+def check_http2(port: int) -> None:
+    """Over TLS, with HTTP/2 by ALPN."""
+    url = f"https://127.0.0.1:{port}/"
+    command = ["curl", "--silent", "--insecure", "--http2", "--max-time", "5", "--write-out", "%{http_version}", url]
+    output = subprocess.run(command, capture_output=True).stdout
+    if output != HELLO + b"2":
+        raise Failure(f"HTTP/2 brings {output[-60:]!r}")
+
+
+def check_grpc(port: int, message: Path) -> None:
+    """One call: its answer comes with content, and ends with the status in trailers. Asked until the routes are read."""
+    headers = ["-H", "content-type: application/grpc", "-H", "te: trailers", "-d", str(message)]
+    command = ["nghttp", "--verbose", "--timeout=5", *headers, f"https://127.0.0.1:{port}{GRPC_PATH}"]
+    until = time.monotonic() + 10
+    while True:
+        output = subprocess.run(command, capture_output=True, text=True, errors="replace").stdout
+        head, _, after = output.partition("recv DATA frame")
+        if ":status: 200" in head and "application/grpc" in head and "grpc-status: 0" in after:
+            return
+        if time.monotonic() > until:
+            lines = [line for line in output.splitlines() if "recv" in line]
+            raise Failure(f"a gRPC call is not answered as it should be: {' / '.join(lines)[-300:]}")
+        time.sleep(0.1)
+
+
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+def check_routes(port: int) -> None:
+    """The first and the last route, one between, and none."""
+    for path in ("/svc-0/a", "/svc-4711/a/b", f"/svc-{ROUTES - 1}/a"):
+        expect(port, Probe(path=path))
+    for path in ("/", "/svc-10000/a", "/other/svc-1/a"):
+        expect(port, Probe(path=path, status=404))
 
 
 def check_job(bench: "Bench", peer: Peer) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import checks
+from backend import GRPC_MESSAGE, GRPC_PATH
 from bench import Bench, Results, Running, say
 from checks import Probe, bearer
 from load import head, write_requests
@@ -72,11 +73,13 @@ def capacity_note() -> str:
     )
 
 
-def saturated(bench: Bench, requests: Path, log: bool = False) -> Callable[[Running], dict[str, float]]:
+def saturated(
+    bench: Bench, requests: Path, log: bool = False, tls: bool = False
+) -> Callable[[Running], dict[str, float]]:
     """As many requests as the peer can answer, after a second to warm up."""
 
     def work(running: Running) -> dict[str, float]:
-        url = f"http://127.0.0.1:{running.port}"
+        url = f"{'https' if tls else 'http'}://127.0.0.1:{running.port}"
         lines = checks.log_lines(running) if log else 0
         warm = bench.generators.saturate(url, requests, 1)
         load, cpu, busy = running.measure(lambda: bench.generators.saturate(url, requests, bench.options.seconds))
@@ -121,4 +124,110 @@ def latency(rate: float) -> list[Column]:
     return [first, Column("p99 us", "p99", 0, ratio=True), Column("p99.9 us", "p99.9", 0)]
 
 
-JOBS: dict[str, Callable[[Bench], list[Table]]] = {"plain": plain, "job": job}
+def bodies(bench: Bench) -> list[Table]:
+    """Job 3."""
+    sizes = {"64k": 64 * 1024, "1m": 1024 * 1024}
+    files = {name: write_requests(bench.folder / f"{name}.txt", [head(f"/{name}")]) for name in sizes}
+
+    def work(running: Running) -> dict[str, float]:
+        url, metrics = f"http://127.0.0.1:{running.port}", {}
+        for name, size in sizes.items():
+            checks.expect(running.port, Probe(path=f"/{name}", length=size))
+            # Fewer connections than for small bodies: what counts is to move bytes, and not to queue for it.
+            load, cpu, _ = running.measure(
+                lambda name=name: bench.generators.saturate(url, files[name], bench.options.seconds, connections=16)
+            )
+            metrics |= {f"{name} cpu": cpu, f"{name} rate": load.answered * size / load.seconds / 1e6}
+        return metrics | {"memory": running.process.memory_kib() / 1024}
+
+    columns = []
+    for name, title in (("64k", "64 KiB"), ("1m", "1 MiB")):
+        columns.append(Column(f"{title}: CPU us a request", f"{name} cpu", 0, ratio=True))
+        columns.append(Column("MB a second", f"{name} rate", 0))
+    about = "Answers of 64 KiB and 1 MiB, which the backend sends from the page cache. HTTP/1.1, 16 connections."
+    return [Table("Large bodies", about, [*columns, MEMORY], bench.take_turns("plain", Probe(), work))]
+
+
+def tls(bench: Bench) -> list[Table]:
+    """Job 6."""
+    requests = write_requests(bench.folder / "tls.txt", [head("/")])
+    kept = saturated(bench, requests, tls=True)
+
+    def work(running: Running) -> dict[str, float]:
+        metrics = kept(running)
+        load, cpu, _ = running.measure(lambda: bench.generators.handshakes(running.port, bench.options.seconds))
+        return metrics | {"handshake": cpu, "handshakes": load.answered / load.seconds}
+
+    columns = [CPU, RATE, Column("CPU us a handshake", "handshake", 0, ratio=True)]
+    columns += [Column("handshakes a second", "handshakes", 0), MEMORY]
+    about = (
+        "HTTP/1.1 over TLS with a P-256 certificate, the backend without TLS: 64 connections that are kept; then full "
+        "handshakes of TLS 1.3, of which eight openssl clients make one after the other."
+    )
+    return [Table("TLS", about, columns, bench.take_turns("tls", Probe(tls=True), work), [capacity_note()])]
+
+
+def http2(bench: Bench) -> list[Table]:
+    """Job 4."""
+    columns = [CPU, RATE, BUSY, MEMORY]
+    about = "Over TLS, 16 connections with 10 streams each; the backend speaks HTTP/1.1."
+    results = bench.take_turns("tls", Probe(tls=True), streams(bench, checks.check_http2, ()))
+    tables = [Table("HTTP/2", about, columns, results, [capacity_note()])]
+    message = bench.folder / "grpc.bin"
+    message.write_bytes(GRPC_MESSAGE)
+    call = ("-d", str(message), "-H", "content-type: application/grpc", "-H", "te: trailers")
+    about = (
+        "Unary calls with messages of 24 bytes, over TLS, 16 connections with 10 streams each; the backend speaks h2c "
+        "and ends its answers with trailers, which were seen to come through."
+    )
+    work = streams(bench, lambda port: checks.check_grpc(port, message), call, GRPC_PATH)
+    results = bench.take_turns("grpc", None, work)
+    return [*tables, Table("gRPC", about, columns, results, [capacity_note()])]
+
+
+def streams(
+    bench: Bench, check: Callable[[int], None], extra: tuple[str, ...], path: str = "/"
+) -> Callable[[Running], dict[str, float]]:
+    def work(running: Running) -> dict[str, float]:
+        check(running.port)
+        url = f"https://127.0.0.1:{running.port}{path}"
+        bench.generators.http2(url, 1, extra)
+        load, cpu, busy = running.measure(lambda: bench.generators.http2(url, bench.options.seconds, extra))
+        memory = running.process.memory_kib() / 1024
+        return {"cpu": cpu, "rate": load.answered / load.seconds, "busy": busy * 100, "memory": memory}
+
+    return work
+
+
+def routes(bench: Bench) -> list[Table]:
+    """Job 7."""
+    load = saturated(bench, many_routes(bench))
+
+    def work(running: Running) -> dict[str, float]:
+        checks.check_routes(running.port)
+        return load(running) | {"starting": running.starting}
+
+    about = (
+        "10,000 path prefixes to 100 upstreams, of which the load asks for 1,000 in turn; a path without a route is 404. "
+        "HTTP/1.1, 64 connections."
+    )
+    columns = [*CAPACITY, Column("start s", "starting", 2)]
+    # Some take half a minute to start.
+    results = bench.take_turns("routes", Probe(path="/svc-9999/a"), work, rounds=min(2, bench.options.rounds))
+    return [Table("10,000 routes", about, columns, results, [capacity_note()])]
+
+
+def many_routes(bench: Bench) -> Path:
+    """Requests to every tenth route."""
+    heads = [head(f"/svc-{number}/a") for number in range(0, checks.ROUTES, 10)]
+    return write_requests(bench.folder / "routes.txt", heads)
+
+
+JOBS: dict[str, Callable[[Bench], list[Table]]] = {
+    "plain": plain,
+    "job": job,
+    "bodies": bodies,
+    "tls": tls,
+    "http2": http2,
+    "routes": routes,
+}
