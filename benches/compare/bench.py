@@ -1,5 +1,6 @@
 """One run: its folders, ports, backend and peers, and rounds in which the peers take turns."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -44,14 +45,17 @@ class Running:
     starting: float
     """Seconds from its start to its first right answer."""
 
-    def measure(self, load: Callable[[], Load]) -> tuple[Load, float, float]:
-        """Under that load: what it did, CPU microseconds for each answer, and the share of its core that was busy."""
+    def measure(self, load: Callable[[], Load], errors_count: bool = False) -> tuple[Load, float, float]:
+        """Under that load: what it did, CPU microseconds for each answer, and the share of its core that was busy.
+
+        An error is a failure, but where errors are among what is measured.
+        """
         cpu, started = self.process.cpu_seconds(), time.monotonic()
         result = load()
         spent, took = self.process.cpu_seconds() - cpu, time.monotonic() - started
         if not self.process.alive():
             raise Failure(f"ended under load: {self.process.tail()}")
-        if result.errors or not result.answered:
+        if (result.errors and not errors_count) or not result.answered:
             raise Failure(f"{result.errors} errors under load, {result.answered} answered")
         return result, spent * 1e6 / result.answered, spent / took
 
@@ -77,6 +81,8 @@ class Bench:
         # nginx drops root's rights, and has files to read in there.
         self.folder.chmod(0o711)
         self.proxy_core, self.load_core = cores()
+        # This program itself is part of the load.
+        os.sched_setaffinity(0, {int(core) for core in self.load_core.split(",")})
         self.ports = port_plan(options.base_port)
         self.absent: dict[str, str] = {}
         self.wrong: list[str] = []
@@ -121,7 +127,7 @@ class Bench:
         files |= {"PUBLIC_KEY": "jwt.pub", "JWKS": "jwks.json"}
         values |= {name: str(self.folder / file) for name, file in files.items()}
         values |= {"DIR": str(folder), "ISSUER": tokens.ISSUER, "AUDIENCE": tokens.AUDIENCE}
-        return values | {"RATE": NO_LIMIT, "BURST": NO_LIMIT} | changes
+        return values | {"RATE": NO_LIMIT, "BURST": NO_LIMIT, "GENERATION": "0"} | changes
 
     @contextmanager
     def started(self, peer: Peer, config: str, probe: checks.Probe | None, **changes: str) -> Iterator[Running]:
@@ -130,9 +136,7 @@ class Bench:
         folder = self.folder / f"start-{self.starts}"
         folder.mkdir()
         values = self.values(folder, **changes)
-        if peer.folder:
-            name = peer.job if config == "job" else config
-            render_files(HERE / "peers" / peer.folder, name, folder, values, {"ROUTES": checks.ROUTES, "UPSTREAMS": 100})
+        render_config(peer, config, folder, values)
         # What a server keeps in its user's home goes with the folder.
         home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
         command = peer.command(self.programs[peer.name], config, folder, values)
@@ -153,6 +157,7 @@ class Bench:
         rounds: int | None = None,
         results: Results | None = None,
         first: Callable[[Peer], None] | None = None,
+        only: Callable[[Peer], bool] = lambda peer: True,
     ) -> Results:
         """All peers with that config, one after the other, as often as there are rounds.
 
@@ -161,7 +166,7 @@ class Bench:
         results = results or Results()
         for number in range(rounds or self.options.rounds):
             for peer in self.peers:
-                if not peer.takes_part(config) or peer.name in results.failures:
+                if not peer.takes_part(config) or not only(peer) or peer.name in results.failures:
                     continue
                 say(f"  round {number + 1}: {peer.name}")
                 try:
@@ -174,6 +179,13 @@ class Bench:
                     self.wrong.append(f"{config}: {peer.name}: {failure}")
                     say(f"  {peer.name}: {failure}")
         return results
+
+
+def render_config(peer: Peer, config: str, into: Path, values: dict[str, str]) -> None:
+    """Writes the files of a peer's config for a job."""
+    if peer.folder:
+        name = peer.job if config == "job" else config
+        render_files(HERE / "peers" / peer.folder, name, into, values, {"ROUTES": checks.ROUTES, "UPSTREAMS": 100})
 
 
 def port_plan(base: int) -> dict[str, int]:

@@ -102,7 +102,7 @@ def check_http2(port: int) -> None:
 
 
 def check_grpc(port: int, message: Path) -> None:
-    """One call: its answer comes with content, and ends with the status in trailers. Asked until the routes are read."""
+    """One call: its answer comes with content, and ends with the status in trailers. Asked until routes are read."""
     headers = ["-H", "content-type: application/grpc", "-H", "te: trailers", "-d", str(message)]
     command = ["nghttp", "--verbose", "--timeout=5", *headers, f"https://127.0.0.1:{port}{GRPC_PATH}"]
     until = time.monotonic() + 10

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import checks
+import swap
 from backend import GRPC_MESSAGE, GRPC_PATH
 from bench import Bench, Results, Running, say
 from checks import Probe, bearer
+from clients import Clients
 from load import head, write_requests
 from peers import FEATURES
 from report import Column, Table
@@ -16,6 +18,7 @@ from report import Column, Table
 DIRECT = "no proxy"
 # Seconds after which an access log is looked at: those that write in blocks do so once a second.
 LOG_DELAY = 1.5
+IDLE = 10_000
 CPU = Column("CPU us a request", "cpu", 1, ratio=True)
 RATE = Column("requests a second", "rate", 0)
 BUSY = Column("core busy %", "busy", 0)
@@ -208,8 +211,8 @@ def routes(bench: Bench) -> list[Table]:
         return load(running) | {"starting": running.starting}
 
     about = (
-        "10,000 path prefixes to 100 upstreams, of which the load asks for 1,000 in turn; a path without a route is 404. "
-        "HTTP/1.1, 64 connections."
+        "10,000 path prefixes to 100 upstreams, of which the load asks for 1,000 in turn; a path without a route is "
+        "404. HTTP/1.1, 64 connections."
     )
     columns = [*CAPACITY, Column("start s", "starting", 2)]
     # Some take half a minute to start.
@@ -223,6 +226,69 @@ def many_routes(bench: Bench) -> Path:
     return write_requests(bench.folder / "routes.txt", heads)
 
 
+def idle(bench: Bench) -> list[Table]:
+    """Job 5."""
+    requests = write_requests(bench.folder / "idle.txt", [head("/")])
+
+    def work(running: Running) -> dict[str, float]:
+        url = f"http://127.0.0.1:{running.port}"
+        bench.generators.saturate(url, requests, 1)
+        quiet = running.process.memory_kib()
+        with Clients(running.port, IDLE) as clients:
+            time.sleep(1)
+            held = running.process.memory_kib()
+            _, cpu, _ = running.measure(lambda: bench.generators.saturate(url, requests, 1))
+            clients.ask_some()
+        return {"quiet": quiet / 1024, "held": held / 1024, "each": (held - quiet) / IDLE, "cpu": cpu}
+
+    columns = [Column("KiB a connection", "each", 1, ratio=True), Column("MiB before", "quiet")]
+    columns += [Column("MiB with", "held"), Column("CPU us a request beside them", "cpu", 1, ratio=True)]
+    about = (
+        f"{IDLE:,} connections that made one request each and stay open; then 64 more make requests beside them. "
+        "Memory before is taken after a load on 64 connections, when buffers and pools are there."
+    )
+    results = bench.take_turns("plain", Probe(), work, rounds=min(2, bench.options.rounds))
+    return [Table("10,000 idle connections", about, columns, results)]
+
+
+def swaps(bench: Bench) -> list[Table]:
+    """Job 9."""
+    requests = many_routes(bench)
+
+    def work(running: Running) -> dict[str, float]:
+        return swap.measure_swaps(bench, running, requests)
+
+    results = bench.take_turns(
+        "routes",
+        Probe(path="/svc-9999/a"),
+        work,
+        rounds=1,
+        only=lambda peer: bool(peer.reload),
+    )
+    columns = [
+        Column("p99 us quiet", "quiet p99", 0),
+        Column("p99 us swapping", "p99", 0),
+        Column("swapping to quiet", "p99 ratio", 2),
+        Column("max us swapping", "max", 0),
+        Column("failed", "failed", 0),
+        Column("resent", "resent", 0),
+        Column("applied in ms", "applied", 0),
+        Column("CPU ms a swap", "cpu", 0, ratio=True),
+        Column("memory MiB", "memory"),
+    ]
+    about = (
+        f"A config with 10,000 routes replaced by another each second, under {swap.RATE:,} requests a second. Applied "
+        "is when a new route is first seen to answer. Resent: requests that met a connection just closed and were sent "
+        "once more, as clients do; failed: those without an answer after that, or with another than 200."
+    )
+    notes = [
+        "tollgate, Envoy and Traefik see that the file was replaced; nginx and HAProxy are sent the signal of their "
+        "manuals, and start new processes. Envoy takes the routes alone that way, the others the whole config.",
+        "Not done: Caddy, which takes half a minute to read this config; pingap, which looks for changes every 90 s.",
+    ]
+    return [Table("A config swap each second at 10,000 routes", about, columns, results, notes)]
+
+
 JOBS: dict[str, Callable[[Bench], list[Table]]] = {
     "plain": plain,
     "job": job,
@@ -230,4 +296,6 @@ JOBS: dict[str, Callable[[Bench], list[Table]]] = {
     "tls": tls,
     "http2": http2,
     "routes": routes,
+    "idle": idle,
+    "swaps": swaps,
 }

@@ -39,6 +39,8 @@ class Peer:
     """Of FEATURES, what its config for the job lacks, and why."""
     tripped: str = "ejection"
     """How it deals with failing instances: it leaves one out ("ejection"), or stops calling all ("breaker")."""
+    reload: str = ""
+    """How it takes a new config with 10,000 routes: "file" by itself, when one replaces the other; or a signal."""
     metrics: str = "/metrics"
     access_log: str = "access.log"
 
@@ -97,11 +99,12 @@ ENVOY = {
         *("--log-level", "error", "--file-flush-interval-msec", "1000"),
     ),
     "extension": "yaml",
+    "reload": "file",
     "metrics": "/stats/prometheus",
 }
 
 PEERS = (
-    Peer("tollgate", "tollgate", "", "tollgate", ("run", "{config}"), extension="toml"),
+    Peer("tollgate", "tollgate", "", "tollgate", ("run", "{config}"), extension="toml", reload="file"),
     Peer(
         "bare pingora",
         "",
@@ -119,6 +122,7 @@ PEERS = (
         ("-p", "{folder}", "-c", "{config}"),
         version=("-v",),
         extension="conf",
+        reload="SIGHUP",
         missing={"JWT": NO_JWT + " (a paid module has); the limit is per token"},
     ),
     Peer(
@@ -130,6 +134,7 @@ PEERS = (
         ("-W", "-S", "{folder}/master.sock", "-f", "{config}"),
         version=("-v",),
         extension="cfg",
+        reload="SIGUSR2",
         access_log="output.log",
     ),
     Peer("Envoy", **ENVOY),
@@ -143,6 +148,7 @@ PEERS = (
         version=("version",),
         environment=GO,
         extension="yml",
+        reload="file",
         missing={
             "JWT": NO_JWT + "; the limit is per token",
             "request id": "makes none",
