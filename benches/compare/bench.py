@@ -130,13 +130,24 @@ class Bench:
         return values | {"RATE": NO_LIMIT, "BURST": NO_LIMIT, "GENERATION": "0"} | changes
 
     @contextmanager
-    def started(self, peer: Peer, config: str, probe: checks.Probe | None, **changes: str) -> Iterator[Running]:
-        """Runs a peer for the length of a `with`, from when it answers the probe as it should."""
+    def started(
+        self,
+        peer: Peer,
+        config: str,
+        probe: checks.Probe | None,
+        prepare: Callable[[Path], None] = lambda folder: None,
+        **changes: str,
+    ) -> Iterator[Running]:
+        """Runs a peer for the length of a `with`, from when it answers the probe as it should.
+
+        `prepare` may add files to its folder; `changes` are other values for its config than usual.
+        """
         self.starts += 1
         folder = self.folder / f"start-{self.starts}"
         folder.mkdir()
         values = self.values(folder, **changes)
         render_config(peer, config, folder, values)
+        prepare(folder)
         # What a server keeps in its user's home goes with the folder.
         home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
         command = peer.command(self.programs[peer.name], config, folder, values)
@@ -157,22 +168,23 @@ class Bench:
         rounds: int | None = None,
         results: Results | None = None,
         first: Callable[[Peer], None] | None = None,
-        only: Callable[[Peer], bool] = lambda peer: True,
+        peers: list[Peer] | None = None,
+        prepare: Callable[[Path], None] = lambda folder: None,
     ) -> Results:
-        """All peers with that config, one after the other, as often as there are rounds.
+        """All peers (or those given) with that config, one after the other, as often as there are rounds.
 
         `first` looks at a peer before its first round; a peer that fails anywhere is out, with the reason.
         """
         results = results or Results()
         for number in range(rounds or self.options.rounds):
-            for peer in self.peers:
-                if not peer.takes_part(config) or not only(peer) or peer.name in results.failures:
+            for peer in self.peers if peers is None else peers:
+                if not peer.takes_part(config) or peer.name in results.failures:
                     continue
                 say(f"  round {number + 1}: {peer.name}")
                 try:
                     if number == 0 and first:
                         first(peer)
-                    with self.started(peer, config, probe) as running:
+                    with self.started(peer, config, probe, prepare) as running:
                         results.add(peer.name, work(running))
                 except Failure as failure:
                     results.failures[peer.name] = str(failure)
@@ -185,7 +197,8 @@ def render_config(peer: Peer, config: str, into: Path, values: dict[str, str]) -
     """Writes the files of a peer's config for a job."""
     if peer.folder:
         name = peer.job if config == "job" else config
-        render_files(HERE / "peers" / peer.folder, name, into, values, {"ROUTES": checks.ROUTES, "UPSTREAMS": 100})
+        repeats = {"ROUTES": checks.ROUTES, "UPSTREAMS": 100, "INSTANCES": 100}
+        render_files(HERE / "peers" / peer.folder, name, into, values, repeats)
 
 
 def port_plan(base: int) -> dict[str, int]:

@@ -1,16 +1,19 @@
 """What is measured, one function for each job; each returns the tables that it filled."""
 
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import checks
+import churn
 import swap
 from backend import GRPC_MESSAGE, GRPC_PATH
 from bench import Bench, Results, Running, say
 from checks import Probe, bearer
 from clients import Clients
+from feeders import WAYS
 from load import head, write_requests
 from peers import FEATURES
 from report import Column, Table
@@ -263,7 +266,7 @@ def swaps(bench: Bench) -> list[Table]:
         Probe(path="/svc-9999/a"),
         work,
         rounds=1,
-        only=lambda peer: bool(peer.reload),
+        peers=[peer for peer in bench.peers if peer.reload],
     )
     columns = [
         Column("p99 us quiet", "quiet p99", 0),
@@ -289,6 +292,45 @@ def swaps(bench: Bench) -> list[Table]:
     return [Table("A config swap each second at 10,000 routes", about, columns, results, notes)]
 
 
+def instances(bench: Bench) -> list[Table]:
+    """Job 8."""
+    heads, results = churn.requests(bench), Results()
+    for row, name, config, kind in WAYS:
+        for peer in bench.peers:
+            if peer.name == name:
+                bench.programs[row] = bench.programs[name]
+                feeder = kind(bench.ports["MANY_FIRST"])
+                bench.take_turns(
+                    config,
+                    None,
+                    lambda running, feeder=feeder: churn.measure_churn(bench, running, feeder, heads),
+                    rounds=1,
+                    results=results,
+                    peers=[dataclasses.replace(peer, name=row)],
+                    prepare=feeder.prepare,
+                )
+                feeder.close()
+    columns = [
+        Column("core busy % quiet", "quiet busy", 1),
+        Column("core busy % changing", "busy", 1),
+        Column("CPU us a change", "each", 0, ratio=True),
+        Column("p99 us quiet", "quiet p99", 0),
+        Column("p99 us changing", "p99", 0),
+        Column("failed", "failed", 0),
+        Column("memory MiB", "memory"),
+    ]
+    about = (
+        f"100 services with 100 instances each, of which {churn.CHANGES} a second come or go, under {churn.RATE:,} "
+        "requests a second that go to all services; an instance that left was seen to be left alone."
+    )
+    notes = [
+        "tollgate: instances register with its embedded registry, one request a change; or a file with all 10,000, "
+        "written five times a second. Envoy: a file for each service (EDS). HAProxy: its runtime API.",
+        "Not done: nginx, Traefik, Caddy and pingap, which would have to read a whole config 50 times a second.",
+    ]
+    return [Table("10,000 instances with 50 changes a second", about, columns, results, notes)]
+
+
 JOBS: dict[str, Callable[[Bench], list[Table]]] = {
     "plain": plain,
     "job": job,
@@ -298,4 +340,5 @@ JOBS: dict[str, Callable[[Bench], list[Table]]] = {
     "routes": routes,
     "idle": idle,
     "swaps": swaps,
+    "instances": instances,
 }
