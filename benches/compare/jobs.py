@@ -58,12 +58,14 @@ def job(bench: Bench) -> list[Table]:
     remarks = {peer.name: lacks(peer.missing) for peer in bench.peers}
     notes = [
         capacity_note(),
-        "A row that lacks JWT does not compete: verifying RS256 is most of the work where there is no cache for it.",
+        "A row that lacks a feature does not compete, and has its ratios in brackets: verifying RS256 is most of the "
+        "work where there is no cache for it.",
         "tollgate, and Envoy with its cache, remember tokens that they have verified; HAProxy and Envoy else do not.",
         "Log lines: those in the file after the load, as a share of what wrk saw answered; requests that it cut off at "
         "the end are in the log too, so the share may be a little over 100.",
     ]
-    return [Table("The job", about, columns, results, notes, remarks)]
+    beside = {DIRECT} | {peer.name for peer in bench.peers if peer.missing}
+    return [Table("The job", about, columns, results, notes, remarks, beside)]
 
 
 def lacks(missing: dict[str, str]) -> str:
@@ -75,8 +77,13 @@ def lacks(missing: dict[str, str]) -> str:
 def capacity_note() -> str:
     return (
         "Where the core was not busy, backend and load generator were the limit: requests a second are then too low, "
-        "and CPU a request is still right."
+        "and CPU a request is what it cost at that rate."
     )
+
+
+def few(bench: Bench) -> int:
+    """Rounds of the jobs after the first two, so that a whole run takes less than half an hour."""
+    return min(2, bench.options.rounds)
 
 
 def saturated(
@@ -150,8 +157,9 @@ def bodies(bench: Bench) -> list[Table]:
     for name, title in (("64k", "64 KiB"), ("1m", "1 MiB")):
         columns.append(Column(f"{title}: CPU us a request", f"{name} cpu", 0, ratio=True))
         columns.append(Column("MB a second", f"{name} rate", 0))
+    results = bench.take_turns("plain", Probe(), work, rounds=few(bench))
     about = "Answers of 64 KiB and 1 MiB, which the backend sends from the page cache. HTTP/1.1, 16 connections."
-    return [Table("Large bodies", about, [*columns, MEMORY], bench.take_turns("plain", Probe(), work))]
+    return [Table("Large bodies", about, [*columns, MEMORY], results)]
 
 
 def tls(bench: Bench) -> list[Table]:
@@ -166,18 +174,20 @@ def tls(bench: Bench) -> list[Table]:
 
     columns = [CPU, RATE, Column("CPU us a handshake", "handshake", 0, ratio=True)]
     columns += [Column("handshakes a second", "handshakes", 0), MEMORY]
+    results = bench.take_turns("tls", Probe(tls=True), work, rounds=few(bench))
     about = (
         "HTTP/1.1 over TLS with a P-256 certificate, the backend without TLS: 64 connections that are kept; then full "
         "handshakes of TLS 1.3, of which eight openssl clients make one after the other."
     )
-    return [Table("TLS", about, columns, bench.take_turns("tls", Probe(tls=True), work), [capacity_note()])]
+    return [Table("TLS", about, columns, results, [capacity_note()])]
 
 
 def http2(bench: Bench) -> list[Table]:
     """Job 4."""
     columns = [CPU, RATE, BUSY, MEMORY]
     about = "Over TLS, 16 connections with 10 streams each; the backend speaks HTTP/1.1."
-    results = bench.take_turns("tls", Probe(tls=True), streams(bench, checks.check_http2, ()))
+    work = streams(bench, checks.check_http2, ())
+    results = bench.take_turns("tls", Probe(tls=True), work, rounds=few(bench))
     tables = [Table("HTTP/2", about, columns, results, [capacity_note()])]
     message = bench.folder / "grpc.bin"
     message.write_bytes(GRPC_MESSAGE)
@@ -187,7 +197,7 @@ def http2(bench: Bench) -> list[Table]:
         "and ends its answers with trailers, which were seen to come through."
     )
     work = streams(bench, lambda port: checks.check_grpc(port, message), call, GRPC_PATH)
-    results = bench.take_turns("grpc", None, work)
+    results = bench.take_turns("grpc", None, work, rounds=few(bench))
     return [*tables, Table("gRPC", about, columns, results, [capacity_note()])]
 
 
@@ -218,8 +228,7 @@ def routes(bench: Bench) -> list[Table]:
         "404. HTTP/1.1, 64 connections."
     )
     columns = [*CAPACITY, Column("start s", "starting", 2)]
-    # Some take half a minute to start.
-    results = bench.take_turns("routes", Probe(path="/svc-9999/a"), work, rounds=min(2, bench.options.rounds))
+    results = bench.take_turns("routes", Probe(path="/svc-9999/a"), work, rounds=few(bench))
     return [Table("10,000 routes", about, columns, results, [capacity_note()])]
 
 
@@ -250,7 +259,7 @@ def idle(bench: Bench) -> list[Table]:
         f"{IDLE:,} connections that made one request each and stay open; then 64 more make requests beside them. "
         "Memory before is taken after a load on 64 connections, when buffers and pools are there."
     )
-    results = bench.take_turns("plain", Probe(), work, rounds=min(2, bench.options.rounds))
+    results = bench.take_turns("plain", Probe(), work, rounds=few(bench))
     return [Table("10,000 idle connections", about, columns, results)]
 
 

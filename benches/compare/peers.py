@@ -109,7 +109,7 @@ PEERS = (
         "bare pingora",
         "",
         "",
-        "examples/bare",
+        "bare",
         ("{listen}", "{upstreams}"),
         version=(),
         missing={feature: "the floor: it forwards, and nothing else" for feature in FEATURES},

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import Bench, Results
+from machine import first_line
 
 BASE = "tollgate"
 
@@ -32,6 +33,8 @@ class Table:
     notes: list[str] = field(default_factory=list)
     remarks: dict[str, str] = field(default_factory=dict)
     """A last column, by peer."""
+    beside: set[str] = field(default_factory=set)
+    """Peers that did less than was asked: their ratios stand in brackets."""
 
 
 def render_table(table: Table) -> str:
@@ -41,7 +44,7 @@ def render_table(table: Table) -> str:
     if table.remarks:
         heads.append("remarks")
     lines = [f"## {table.title}", "", table.about, ""]
-    lines += [row(heads), row(["---"] + ["---:"] * (len(heads) - 1))]
+    lines += [row(heads), row(["---" if title in ("peer", "remarks") else "---:" for title in heads])]
     base = table.results.values.get(BASE, {})
     for peer, metrics in table.results.values.items():
         cells = [peer]
@@ -49,7 +52,8 @@ def render_table(table: Table) -> str:
             values = metrics.get(column.metric, [])
             cells.append(spread(values, column.digits))
             if column.ratio:
-                cells.append(ratio(values, base.get(column.metric, [])))
+                found = ratio(values, base.get(column.metric, []))
+                cells.append(f"({found})" if peer in table.beside else found)
         if table.remarks:
             cells.append(table.remarks.get(peer, ""))
         lines.append(row(cells))
@@ -91,6 +95,8 @@ def head(bench: Bench, seconds: float) -> str:
         "the median, and in brackets the least and the most of the rounds.",
         f"CPU is user and system time of the proxy's processes alone. The run took {seconds / 60:.0f} minutes.",
         "Absolute figures move between machines: the ratios are the result.",
+        f"Load: {tool('wrk', '-v')}; {tool('h2load', '--version')}; backend: {tool('nginx', '-v')}.",
+        *busy(bench),
         "",
         "| peer | version |",
         "|---|---|",
@@ -99,6 +105,16 @@ def head(bench: Bench, seconds: float) -> str:
     if bench.absent:
         lines += ["", "Not there:", ""] + [f"- {peer}: {reason}" for peer, reason in bench.absent.items()]
     return "\n".join(lines) + "\n"
+
+
+def tool(*command: str) -> str:
+    return " ".join(first_line(list(command)).split("Copyright")[0].replace("nginx version: ", "").split())
+
+
+def busy(bench: Bench) -> list[str]:
+    if bench.load_average < 0.5:
+        return []
+    return [f"**The machine was busy before the run (load average {bench.load_average:.1f}): figures are rough.**"]
 
 
 def cpu_model() -> str:

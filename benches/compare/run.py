@@ -22,6 +22,8 @@ SHORT_JOBS = ["plain", "job"]
 
 def main() -> int:
     arguments = parse()
+    # Where Debian keeps servers, which is not on the path of every user.
+    os.environ["PATH"] += ":/usr/sbin"
     target = Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parent.parent / "target")
     options = Options(
         rounds=1 if arguments.short else arguments.rounds,
@@ -78,7 +80,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=3, help="how long each load lasts [3]")
     parser.add_argument("--jobs", help=f"some of {','.join(JOBS)}")
     parser.add_argument("--peers", help="names with commas, or how they begin; nothing else is started")
-    parser.add_argument("--bin-dir", type=Path, help="where tollgate and examples/bare are [target/release]")
+    parser.add_argument("--bin-dir", type=Path, help="where tollgate and bare are [target/release]")
     parser.add_argument("--base-port", type=int, default=21000, help="the first of 400 ports on loopback [21000]")
     parser.add_argument("--output", type=Path, help="the report [target/compare.md]")
     return parser.parse_args()
