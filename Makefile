@@ -6,7 +6,7 @@ export TOLLGATE_CACHE ?= $(HOME)/.cache/tollgate
 # The table that the drills write.
 DRILLS := $(or $(CARGO_TARGET_DIR),target)/tmp/drills.md
 
-.PHONY: run test test-real drills bench release setup fmt
+.PHONY: run test test-real drills bench bench-short release setup fmt
 
 run: setup ## The gateway on the shipped routes.toml, with three instances that register themselves
 	$(CARGO) run --locked -- demo
@@ -29,8 +29,14 @@ drills: setup ## What a registry that changes, fails or comes back costs: outage
 	TOLLGATE_DRILL_SECONDS=60 $(CARGO) test --locked --test servers drills:: -- --ignored --nocapture --test-threads=1
 	@cat $(DRILLS)
 
-bench: setup ## Micro benchmarks of the hot path
+bench: setup ## Micro benchmarks of the hot path, then tollgate beside other gateways: half an hour
 	$(CARGO) bench --locked
+	$(CARGO) build --release --locked -p tollgate -p bare
+	benches/compare/run.py
+
+bench-short: setup ## Whether the comparison works, with the gateways that apt has; a minute, and its figures mean little
+	$(CARGO) build --release --locked -p tollgate -p bare
+	benches/compare/run.py --short
 
 release: setup ## The real binary: fat LTO, target/release/tollgate
 	$(CARGO) build --release --locked
