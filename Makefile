@@ -30,11 +30,13 @@ drills: setup ## What a registry that changes, fails or comes back costs: outage
 	@cat $(DRILLS)
 
 bench: setup ## Micro benchmarks of the hot path, then tollgate beside other gateways: half an hour
+	@.ci/setup python3:python3
 	$(CARGO) bench --locked
 	$(CARGO) build --release --locked -p tollgate -p bare
 	benches/compare/run.py
 
 bench-short: setup ## Whether the comparison works, with the gateways that apt has; a minute, and its figures mean little
+	@.ci/setup python3:python3
 	$(CARGO) build --release --locked -p tollgate -p bare
 	benches/compare/run.py --short
 

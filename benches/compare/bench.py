@@ -1,7 +1,9 @@
 """One run: its folders, ports, backend and peers, and rounds in which the peers take turns."""
 
+import http.client
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +23,8 @@ from template import render_files
 
 # Requests a second of one user: so many that no load is refused.
 NO_LIMIT = "100000"
+# What takes a peer out of a job, and not the run with it: a wrong answer, none, or a load generator that hangs.
+FAULTS = (Failure, OSError, http.client.HTTPException, subprocess.SubprocessError)
 
 
 @dataclass(frozen=True)
@@ -188,7 +192,7 @@ class Bench:
                         first(peer)
                     with self.started(peer, config, probe, prepare) as running:
                         results.add(peer.name, work(running))
-                except Failure as failure:
+                except FAULTS as failure:
                     results.failures[peer.name] = str(failure)
                     self.wrong.append(f"{config}: {peer.name}: {failure}")
                     say(f"  {peer.name}: {failure}")
