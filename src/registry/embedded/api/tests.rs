@@ -160,66 +160,33 @@ async fn a_full_beat_registers_and_a_light_one_does_not() {
     assert_eq!(shown["ephemeral"], true, "who beats is ephemeral");
 }
 
+/// What comes after a good service and address, and what is wrong with it.
+const BAD_INSTANCES: [(&str, &str); 4] = [
+    ("&weight=NaN", "`weight` is not a number from 0 to 10000"),
+    ("&enabled=maybe", "`enabled` is neither true nor false"),
+    ("&metadata=x", "`metadata` is not a flat object"),
+    ("&clusterName=a,b", "`clusterName` is not a name"),
+];
+
 #[tokio::test]
 async fn what_is_wrong_is_named_in_plain_text() {
-    let api = Api::new();
-    for (method, path, query, status, text) in [
-        ("POST", INSTANCE, "ip=10.0.0.1&port=1", 400, "`serviceName` is missing"),
-        (
-            "POST",
-            INSTANCE,
-            "serviceName=a%20b&ip=10.0.0.1&port=1",
-            400,
-            "`serviceName` is not a name",
-        ),
-        ("POST", INSTANCE, "serviceName=s&ip=localhost&port=1", 400, "`ip` is not an IP address"),
-        (
-            "POST",
-            INSTANCE,
-            "serviceName=s&ip=10.0.0.1&port=0",
-            400,
-            "`port` is not a port from 1 to 65535",
-        ),
-        (
-            "POST",
-            INSTANCE,
-            "serviceName=s&ip=10.0.0.1&port=1&weight=NaN",
-            400,
-            "`weight` is not a number from 0 to 10000",
-        ),
-        (
-            "POST",
-            INSTANCE,
-            "serviceName=s&ip=10.0.0.1&port=1&enabled=maybe",
-            400,
-            "`enabled` is neither true nor false",
-        ),
-        (
-            "POST",
-            INSTANCE,
-            "serviceName=s&ip=10.0.0.1&port=1&metadata=x",
-            400,
-            "`metadata` is not a flat object",
-        ),
-        (
-            "POST",
-            INSTANCE,
-            "serviceName=s&ip=10.0.0.1&port=1&clusterName=a,b",
-            400,
-            "`clusterName` is not a name",
-        ),
-        (
-            "PUT",
-            INSTANCE,
-            "serviceName=s&ip=10.0.0.1&port=1",
-            400,
-            "`ip` and `port` are of no instance of this service",
-        ),
-        ("GET", INSTANCE, "serviceName=s&ip=10.0.0.1&port=1", 404, "no such instance"),
-        ("GET", LIST, "", 400, "`serviceName` is missing"),
+    let (api, good) = (Api::new(), "serviceName=s&ip=10.0.0.1&port=1");
+    for (query, text) in [
+        ("ip=10.0.0.1&port=1", "`serviceName` is missing"),
+        ("serviceName=a%20b&ip=10.0.0.1&port=1", "`serviceName` is not a name"),
+        ("serviceName=s&ip=localhost&port=1", "`ip` is not an IP address"),
+        ("serviceName=s&ip=10.0.0.1&port=0", "`port` is not a port from 1 to 65535"),
     ] {
-        assert_eq!(api.call(method, path, query).await, (status, text.into()), "{query}");
+        assert_eq!(api.call("POST", INSTANCE, query).await, (400, text.into()), "{query}");
     }
+    for (more, text) in BAD_INSTANCES {
+        let query = format!("{good}{more}");
+        assert_eq!(api.call("POST", INSTANCE, &query).await, (400, text.into()), "{query}");
+    }
+    let nobody = "`ip` and `port` are of no instance of this service";
+    assert_eq!(api.call("PUT", INSTANCE, good).await, (400, nobody.into()));
+    assert_eq!(api.call("GET", INSTANCE, good).await, (404, "no such instance".into()));
+    assert_eq!(api.call("GET", LIST, "").await, (400, "`serviceName` is missing".into()));
     let (status, text) = api.call("PUT", BEAT, "serviceName=s&beat=%7B").await;
     assert!(status == 400 && text.starts_with("`beat` EOF"), "{text}");
 }
