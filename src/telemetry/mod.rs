@@ -6,6 +6,8 @@ pub mod access_log;
 pub mod json;
 pub mod log;
 pub mod metrics;
+mod shards;
 mod words;
 
+pub(crate) use shards::{SHARDS, Shard, Shards, own_shard};
 pub use words::{LimitDecision, Outcome, Policies, Policy, RetryReason, TokenResult};

@@ -2,9 +2,12 @@
 //!
 //! Called once or twice for each request. Adding never locks, and allocates only when a status is new.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use http::Method;
@@ -72,20 +75,26 @@ impl StatusCounts {
         }
     }
 
-    /// Calls `each` with the labels of every pair counted so far, and its count.
-    pub(super) fn for_each(&self, mut each: impl FnMut(&str, &str, u64)) {
-        let mut block = Some(self);
-        while let Some(Self { keys, counts, next }) = block {
+    /// Calls `each` with the labels of every pair that any of them has counted so far, and how often they all did.
+    pub(super) fn for_each<'a>(
+        all: impl Iterator<Item = &'a Self>,
+        mut each: impl FnMut((&str, &str), u64),
+    ) {
+        let mut totals = BTreeMap::new();
+        for Self { keys, counts, .. } in all.flat_map(Self::blocks) {
             for (key, count) in keys.iter().zip(counts) {
-                let (key, count) = (key.load(Relaxed), count.load(Relaxed));
-                // A key is claimed a moment before its first count.
-                if count > 0 {
-                    let (method, code) = labels(key);
-                    each(method, &code, count);
-                }
+                *totals.entry(key.load(Relaxed)).or_insert(0) += count.load(Relaxed);
             }
-            block = next.get().map(|next| &**next);
         }
+        // A key is claimed a moment before its first count.
+        for (key, count) in totals.into_iter().filter(|(_, count)| *count > 0) {
+            let (method, code) = labels(key);
+            each((method, &code), count);
+        }
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |block| block.next.get().map(|next| &**next))
     }
 
     /// The count of `key`, whose place is claimed if it is new; `None` when this block is full of others.
@@ -132,13 +141,11 @@ fn labels(key: u32) -> (&'static str, String) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn counted(counts: &StatusCounts) -> BTreeMap<(String, String), u64> {
         let mut all = BTreeMap::new();
-        counts.for_each(|method, code, count| {
+        StatusCounts::for_each([counts].into_iter(), |(method, code), count| {
             let before = all.insert((method.to_owned(), code.to_owned()), count);
             assert_eq!(before, None, "{method} {code} stands twice");
         });

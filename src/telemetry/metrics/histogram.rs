@@ -3,24 +3,34 @@
 //! Called once for each request and try. An observation is two atomic additions: no float, no loop on a shared value.
 
 use std::{
+    array,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
-use prometheus::proto;
+/// Upper bounds in nanoseconds, ascending; each belongs to its bucket.
+pub(super) type Bounds<const N: usize> = [u64; N];
 
-/// A histogram with `N` bounded buckets.
+/// What was observed: a count for each of `N` bounds, and for what is beyond them.
 pub(super) struct Histogram<const N: usize> {
-    /// Upper bounds in nanoseconds, ascending; each belongs to its bucket.
-    bounds: &'static [u64; N],
     buckets: [AtomicU64; N],
     beyond: AtomicU64,
     /// Nanoseconds. It may wrap after centuries of summed-up time, which reads as a counter's restart.
     sum: AtomicU64,
 }
 
+/// What several histograms of the same bounds come to.
+#[derive(Debug, PartialEq)]
+pub(super) struct Total<const N: usize> {
+    /// Of each bound: how many were not beyond it.
+    pub(super) cumulative: [u64; N],
+    pub(super) count: u64,
+    /// Seconds.
+    pub(super) sum: f64,
+}
+
 /// Bounds of whole requests: OpenTelemetry's for HTTP servers, with 1 and 2.5 ms in front for near upstreams.
-pub(super) const REQUEST: [u64; 16] = [
+pub(super) const REQUEST: Bounds<16> = [
     1_000_000,
     2_500_000,
     5_000_000,
@@ -40,46 +50,54 @@ pub(super) const REQUEST: [u64; 16] = [
 ];
 
 /// Bounds of our own part of a request, 50 µs to 10 ms.
-pub(super) const OVERHEAD: [u64; 8] =
+pub(super) const OVERHEAD: Bounds<8> =
     [50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000];
 
 // === impl Histogram ===
 
 impl<const N: usize> Histogram<N> {
-    pub(super) fn new(bounds: &'static [u64; N]) -> Self {
+    /// Counts a duration. The bounds are always the same for one histogram.
+    pub(super) fn observe(&self, bounds: &Bounds<N>, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = bounds.partition_point(|bound| *bound < nanos);
+        self.buckets.get(bucket).unwrap_or(&self.beyond).fetch_add(1, Relaxed);
+        self.sum.fetch_add(nanos, Relaxed);
+    }
+}
+
+impl<const N: usize> Default for Histogram<N> {
+    fn default() -> Self {
         Self {
-            bounds,
             buckets: [const { AtomicU64::new(0) }; N],
             beyond: AtomicU64::new(0),
             sum: AtomicU64::new(0),
         }
     }
+}
 
-    pub(super) fn observe(&self, duration: Duration) {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = self.bounds.partition_point(|bound| *bound < nanos);
-        self.buckets.get(bucket).unwrap_or(&self.beyond).fetch_add(1, Relaxed);
-        self.sum.fetch_add(nanos, Relaxed);
-    }
+// === impl Total ===
 
-    pub(super) fn collect(&self) -> proto::Histogram {
+impl<const N: usize> Total<N> {
+    pub(super) fn of<'a>(histograms: impl Iterator<Item = &'a Histogram<N>>) -> Self {
+        let (mut buckets, mut beyond, mut nanos) = ([0; N], 0, 0_u64);
+        for histogram in histograms {
+            for (total, bucket) in buckets.iter_mut().zip(&histogram.buckets) {
+                *total += bucket.load(Relaxed);
+            }
+            beyond += histogram.beyond.load(Relaxed);
+            nanos = nanos.wrapping_add(histogram.sum.load(Relaxed));
+        }
+        let mut buckets = buckets.into_iter();
         let mut count = 0;
-        let buckets = self.bounds.iter().zip(&self.buckets).map(|(bound, bucket)| {
-            count += bucket.load(Relaxed);
-            let mut cumulative = proto::Bucket::default();
-            cumulative.set_upper_bound(seconds(*bound));
-            cumulative.set_cumulative_count(count);
-            cumulative
+        let cumulative = array::from_fn(|_| {
+            count += buckets.next().unwrap_or_default();
+            count
         });
-        let mut histogram = proto::Histogram::default();
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(count + self.beyond.load(Relaxed));
-        histogram.set_sample_sum(seconds(self.sum.load(Relaxed)));
-        histogram
+        Self { cumulative, count: count + beyond, sum: seconds(nanos) }
     }
 }
 
-fn seconds(nanos: u64) -> f64 {
+pub(super) fn seconds(nanos: u64) -> f64 {
     nanos as f64 / 1e9
 }
 
@@ -89,17 +107,15 @@ mod tests {
 
     #[test]
     fn a_duration_on_a_bound_belongs_to_it() {
-        let histogram = Histogram::new(&REQUEST);
+        let histogram = Histogram::default();
         for micros in [0, 1_000, 1_001, 10_000_000, 10_000_001] {
-            histogram.observe(Duration::from_micros(micros));
+            histogram.observe(&REQUEST, Duration::from_micros(micros));
         }
-        histogram.observe(Duration::MAX);
-        let collected = histogram.collect();
-        let cumulative: Vec<_> =
-            collected.get_bucket().iter().map(|bucket| bucket.cumulative_count()).collect();
-        assert_eq!(cumulative[..2], [2, 3]);
-        assert_eq!(cumulative[14..], [3, 4]);
-        assert_eq!(collected.get_sample_count(), 6);
+        histogram.observe(&REQUEST, Duration::MAX);
+        let total = Total::of([&histogram].into_iter());
+        assert_eq!(total.cumulative[..2], [2, 3]);
+        assert_eq!(total.cumulative[14..], [3, 4]);
+        assert_eq!(total.count, 6);
     }
 
     #[test]
@@ -111,10 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn the_sum_is_in_seconds() {
-        let histogram = Histogram::new(&OVERHEAD);
-        histogram.observe(Duration::from_millis(1500));
-        histogram.observe(Duration::from_millis(250));
-        assert_eq!(histogram.collect().get_sample_sum(), 1.75);
+    fn several_are_added_up_and_the_sum_is_in_seconds() {
+        let histograms: [Histogram<8>; 2] = Default::default();
+        histograms[0].observe(&OVERHEAD, Duration::from_millis(1500));
+        histograms[1].observe(&OVERHEAD, Duration::from_millis(250));
+        histograms[1].observe(&OVERHEAD, Duration::from_micros(60));
+        let total = Total::of(histograms.iter());
+        assert_eq!(total, Total { cumulative: [0, 1, 1, 1, 1, 1, 1, 1], count: 3, sum: 1.75006 });
     }
 }

@@ -14,8 +14,6 @@ mod upstream;
 
 use std::{sync::Arc, time::SystemTime};
 
-use prometheus::{core, proto};
-
 use self::{handles::Handles, process::Process};
 pub use self::{
     page::{Labels, Page, Samples},
@@ -28,6 +26,7 @@ pub use self::{
 #[derive(Clone)]
 pub struct Metrics {
     live: Arc<Live>,
+    /// What prometheus counts by itself.
     registry: prometheus::Registry,
     unmatched: Arc<RouteMetrics>,
 }
@@ -39,9 +38,6 @@ struct Live {
     process: Process,
 }
 
-/// Lets the prometheus registry walk the live handles at each scrape.
-struct Walk(Arc<Live>);
-
 // === impl Metrics ===
 
 impl Metrics {
@@ -51,9 +47,13 @@ impl Metrics {
         let live =
             Arc::new(Live { routes: Handles::default(), upstreams: Handles::default(), process });
         let registry = prometheus::Registry::new();
-        register(&registry, Box::new(Walk(live.clone())));
         #[cfg(target_os = "linux")]
-        register(&registry, Box::new(prometheus::process_collector::ProcessCollector::for_self()));
+        {
+            use prometheus::process_collector::ProcessCollector;
+            if let Err(error) = registry.register(Box::new(ProcessCollector::for_self())) {
+                tracing::error!(%error, "Metrics of the process will be missing");
+            }
+        }
         let unmatched = live.route(NO_ROUTE);
         Self { live, registry, unmatched }
     }
@@ -96,13 +96,16 @@ impl Metrics {
 
     /// A page with everything that is counted here, to which the caller adds what it reads elsewhere.
     pub fn gather(&self) -> Page {
-        Page::from_families(self.registry.gather())
-    }
-}
-
-fn register(registry: &prometheus::Registry, collector: Box<dyn core::Collector>) {
-    if let Err(error) = registry.register(collector) {
-        tracing::error!(%error, "Some metrics will be missing");
+        let mut page = Page::default();
+        page.add(self.registry.gather());
+        for route in self.live.routes.live() {
+            route.collect(&mut page);
+        }
+        for upstream in self.live.upstreams.live() {
+            upstream.collect(&mut page);
+        }
+        self.live.process.collect(&mut page);
+        page
     }
 }
 
@@ -112,27 +115,6 @@ impl Live {
     fn route(&self, name: &str) -> Arc<RouteMetrics> {
         let overhead = self.process.overhead.clone();
         self.routes.resolve(name, |name| RouteMetrics::new(name, overhead))
-    }
-}
-
-// === impl Walk ===
-
-impl core::Collector for Walk {
-    /// None: which series there are changes with every config.
-    fn desc(&self) -> Vec<&core::Desc> {
-        Vec::new()
-    }
-
-    fn collect(&self) -> Vec<proto::MetricFamily> {
-        let mut page = Page::default();
-        for route in self.0.routes.live() {
-            route.collect(&mut page);
-        }
-        for upstream in self.0.upstreams.live() {
-            upstream.collect(&mut page);
-        }
-        self.0.process.collect(&mut page);
-        page.into_families()
     }
 }
 

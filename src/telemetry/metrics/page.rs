@@ -3,23 +3,36 @@
 //! Called at each scrape: by the handles here, then by the admin layer for what is read rather than counted. Never on
 //! the request path.
 
+use std::{collections::BTreeMap, fmt::Write, marker::PhantomData};
+
 use prometheus::{TextEncoder, proto};
 
 use super::{
-    histogram,
+    histogram::{Bounds, Total, seconds},
     names::{Counter, Family, Gauge, Histogram},
 };
 
-/// Families of samples, to be rendered in Prometheus' text format.
+/// Families of samples in Prometheus' text format. Their lines are written as the samples come: a thousand routes have
+/// so many of them that to hold each as a thing of its own first takes several times as long.
 #[derive(Default)]
 pub struct Page {
-    families: Vec<proto::MetricFamily>,
+    families: BTreeMap<&'static str, Lines>,
+    /// What others have counted. Their names come before all of ours.
+    foreign: Vec<proto::MetricFamily>,
+}
+
+/// What stands on the page under one name.
+struct Lines {
+    help: &'static str,
+    kind: &'static str,
+    samples: String,
 }
 
 /// One family on the page, to which samples are added.
 pub struct Samples<'a, Kind> {
-    samples: &'a mut Vec<proto::Metric>,
-    kind: std::marker::PhantomData<Kind>,
+    name: &'static str,
+    text: &'a mut String,
+    kind: PhantomData<Kind>,
 }
 
 /// Names and values of a sample's labels.
@@ -32,53 +45,43 @@ impl Page {
     pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
     pub fn counter(&mut self, family: &Family<Counter>) -> Samples<'_, Counter> {
-        self.samples(family, proto::MetricType::COUNTER)
+        self.samples(family, "counter")
     }
 
     pub fn gauge(&mut self, family: &Family<Gauge>) -> Samples<'_, Gauge> {
-        self.samples(family, proto::MetricType::GAUGE)
+        self.samples(family, "gauge")
     }
 
     pub(super) fn histogram(&mut self, family: &Family<Histogram>) -> Samples<'_, Histogram> {
-        self.samples(family, proto::MetricType::HISTOGRAM)
+        self.samples(family, "histogram")
     }
 
     /// The page as text, its families in the order of their names.
     ///
     /// # Errors
-    /// None that is known; what the encoder says.
-    pub fn render(mut self) -> prometheus::Result<String> {
-        self.families.retain(|family| !family.get_metric().is_empty());
-        self.families.sort_by(|a, b| a.name().cmp(b.name()));
-        TextEncoder::new().encode_to_string(&self.families)
+    /// None that is known; what prometheus' encoder says.
+    pub fn render(self) -> prometheus::Result<String> {
+        let mut text = TextEncoder::new().encode_to_string(&self.foreign)?;
+        text.reserve(self.families.values().map(|lines| lines.samples.len() + 256).sum());
+        for (name, Lines { help, kind, samples }) in &self.families {
+            if !samples.is_empty() {
+                // Writing to a string cannot fail.
+                let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+                text.push_str(samples);
+            }
+        }
+        Ok(text)
     }
 
-    pub(super) fn from_families(families: Vec<proto::MetricFamily>) -> Self {
-        Self { families }
-    }
-
-    pub(super) fn into_families(self) -> Vec<proto::MetricFamily> {
-        self.families
+    pub(super) fn add(&mut self, foreign: Vec<proto::MetricFamily>) {
+        self.foreign.extend(foreign);
     }
 
     /// A family may be named again and again, and still stands once on the page.
-    fn samples<Kind>(
-        &mut self,
-        family: &Family<Kind>,
-        kind: proto::MetricType,
-    ) -> Samples<'_, Kind> {
-        let known = self.families.iter().position(|known| known.name() == family.name);
-        let index = known.unwrap_or_else(|| {
-            let mut new = proto::MetricFamily::default();
-            new.set_name(family.name.into());
-            new.set_help(family.help.into());
-            new.set_field_type(kind);
-            self.families.push(new);
-            self.families.len() - 1
-        });
-        #[expect(clippy::indexing_slicing, reason = "found or pushed on the lines above")]
-        let samples = self.families[index].mut_metric();
-        Samples { samples, kind: std::marker::PhantomData }
+    fn samples<Kind>(&mut self, family: &Family<Kind>, kind: &'static str) -> Samples<'_, Kind> {
+        let new = || Lines { help: family.help, kind, samples: String::new() };
+        let lines = self.families.entry(family.name).or_insert_with(new);
+        Samples { name: family.name, text: &mut lines.samples, kind: PhantomData }
     }
 }
 
@@ -86,18 +89,16 @@ impl Page {
 
 impl Samples<'_, Counter> {
     pub fn sample(&mut self, labels: &Labels<'_>, value: u64) -> &mut Self {
-        let mut counter = proto::Counter::default();
-        counter.set_value(value as f64);
-        self.metric(labels).set_counter(counter);
+        self.line("", labels, None);
+        let _ = writeln!(self.text, "{value}");
         self
     }
 }
 
 impl Samples<'_, Gauge> {
     pub fn sample(&mut self, labels: &Labels<'_>, value: f64) -> &mut Self {
-        let mut gauge = proto::Gauge::default();
-        gauge.set_value(value);
-        self.metric(labels).set_gauge(gauge);
+        self.line("", labels, None);
+        let _ = writeln!(self.text, "{value}");
         self
     }
 }
@@ -106,22 +107,55 @@ impl Samples<'_, Histogram> {
     pub(super) fn sample<const N: usize>(
         &mut self,
         labels: &Labels<'_>,
-        histogram: &histogram::Histogram<N>,
+        bounds: &Bounds<N>,
+        total: &Total<N>,
     ) -> &mut Self {
-        self.metric(labels).set_histogram(histogram.collect());
+        for (bound, count) in bounds.iter().zip(total.cumulative) {
+            self.line("_bucket", labels, Some(seconds(*bound)));
+            let _ = writeln!(self.text, "{count}");
+        }
+        self.line("_bucket", labels, Some(f64::INFINITY));
+        let _ = writeln!(self.text, "{}", total.count);
+        self.line("_sum", labels, None);
+        let _ = writeln!(self.text, "{}", total.sum);
+        self.line("_count", labels, None);
+        let _ = writeln!(self.text, "{}", total.count);
         self
     }
 }
 
 impl<Kind> Samples<'_, Kind> {
-    fn metric(&mut self, labels: &Labels<'_>) -> &mut proto::Metric {
-        let labels = labels.iter().map(|(name, value)| {
-            let mut pair = proto::LabelPair::default();
-            pair.set_name((*name).into());
-            pair.set_value((*value).into());
-            pair
-        });
-        self.samples.push_mut(proto::Metric::from_label(labels.collect()))
+    /// Begins a sample's line, up to its value. `le` is the bound of a bucket.
+    fn line(&mut self, suffix: &str, labels: &Labels<'_>, le: Option<f64>) {
+        self.text.extend([self.name, suffix]);
+        let mut before = "{";
+        for (name, value) in labels {
+            self.text.extend([before, name, "=\""]);
+            self.escaped(value);
+            self.text.push('"');
+            before = ",";
+        }
+        if let Some(bound) = le {
+            let _ = match bound {
+                f64::INFINITY => write!(self.text, "{before}le=\"+Inf\""),
+                _ => write!(self.text, "{before}le=\"{bound}\""),
+            };
+            before = ",";
+        }
+        self.text.push_str(if before == "," { "} " } else { " " });
+    }
+
+    fn escaped(&mut self, value: &str) {
+        if !value.contains(['\\', '"', '\n']) {
+            return self.text.push_str(value);
+        }
+        for c in value.chars() {
+            match c {
+                '\n' => self.text.push_str("\\n"),
+                '"' | '\\' => self.text.extend(['\\', c]),
+                _ => self.text.push(c),
+            }
+        }
     }
 }
 

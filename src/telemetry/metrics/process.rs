@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    histogram::{Histogram, OVERHEAD},
+    histogram::{OVERHEAD, Total},
     names,
     page::Page,
     route::Overhead,
@@ -55,7 +55,7 @@ impl Process {
     pub(super) fn new(build: BuildInfo) -> Self {
         Self {
             build,
-            overhead: Arc::new(Histogram::new(&OVERHEAD)),
+            overhead: Arc::default(),
             reloads_applied: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
             config: Mutex::new(ConfigState { in_use: None, last_reload_successful: true }),
@@ -79,7 +79,8 @@ impl Process {
     }
 
     pub(super) fn collect(&self, page: &mut Page) {
-        page.histogram(&names::HTTP_OVERHEAD_DURATION).sample(&[], &self.overhead);
+        let overhead = Total::of(self.overhead.iter());
+        page.histogram(&names::HTTP_OVERHEAD_DURATION).sample(&[], &OVERHEAD, &overhead);
         let BuildInfo { version, revision, rustc } = self.build;
         page.gauge(&names::BUILD_INFO)
             .sample(&[("version", version), ("revision", revision), ("rustc", rustc)], 1.0);

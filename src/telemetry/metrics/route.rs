@@ -14,20 +14,27 @@ use http::Method;
 
 use super::{
     counts::{Counts, StatusCounts},
-    histogram::{Histogram, REQUEST},
+    histogram::{Histogram, OVERHEAD, REQUEST, Total},
     names,
     page::Page,
 };
-use crate::telemetry::{LimitDecision, Outcome, Policy, TokenResult};
+use crate::telemetry::{LimitDecision, Outcome, Policy, Shard, Shards, TokenResult};
 
 /// A route's series. They stand on the page for as long as a handle is held.
 pub struct RouteMetrics {
     name: Arc<str>,
+    shards: Shards<RouteCounts>,
+    /// The same for all routes.
+    overhead: Arc<Overhead>,
+}
+
+/// What one thread has counted of a route.
+#[derive(Default)]
+struct RouteCounts {
     requests: StatusCounts,
     outcomes: Counts<{ Outcome::COUNT }>,
     duration: Histogram<16>,
-    /// The same for all routes.
-    overhead: Arc<Overhead>,
+    /// Requests that came in on this thread.
     in_flight: AtomicU64,
     request_bytes: AtomicU64,
     response_bytes: AtomicU64,
@@ -53,88 +60,84 @@ pub struct FinishedRequest<'a> {
 
 /// Counts a request as in flight until it is dropped.
 #[must_use = "a request is in flight for as long as this is held"]
-pub struct InFlight(Arc<RouteMetrics>);
+pub struct InFlight(Shard<RouteCounts>);
 
-pub(super) type Overhead = Histogram<8>;
+pub(super) type Overhead = Shards<Histogram<8>>;
 
 // === impl RouteMetrics ===
 
 impl RouteMetrics {
     pub(super) fn new(name: Arc<str>, overhead: Arc<Overhead>) -> Self {
-        Self {
-            name,
-            requests: StatusCounts::default(),
-            outcomes: Counts::default(),
-            duration: Histogram::new(&REQUEST),
-            overhead,
-            in_flight: AtomicU64::new(0),
-            request_bytes: AtomicU64::new(0),
-            response_bytes: AtomicU64::new(0),
-            shadow_rejections: Counts::default(),
-            limit_decisions: Counts::default(),
-            token_results: Counts::default(),
-        }
+        Self { name, shards: Shards::default(), overhead }
     }
 
     /// Counts a request that has just come in.
-    pub fn enter(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Relaxed);
-        InFlight(self.clone())
+    pub fn enter(&self) -> InFlight {
+        let counts = self.shards.own();
+        counts.in_flight.fetch_add(1, Relaxed);
+        InFlight(counts.clone())
     }
 
     pub(super) fn in_flight(&self) -> u64 {
-        self.in_flight.load(Relaxed)
+        self.shards.sum(|counts| counts.in_flight.load(Relaxed))
     }
 
     /// Counts a request that has ended.
     pub fn record(&self, request: &FinishedRequest<'_>) {
-        self.requests.add(request.method, request.status);
-        self.outcomes.add(request.outcome as usize);
-        self.duration.observe(request.duration);
-        self.overhead.observe(request.overhead);
-        // Most requests have no body, and a load is cheaper to share than an addition.
+        let counts = self.shards.own();
+        counts.requests.add(request.method, request.status);
+        counts.outcomes.add(request.outcome as usize);
+        counts.duration.observe(&REQUEST, request.duration);
+        self.overhead.own().observe(&OVERHEAD, request.overhead);
+        // Most requests have no body, and a load is cheaper than an addition.
         if request.request_bytes > 0 {
-            self.request_bytes.fetch_add(request.request_bytes, Relaxed);
+            counts.request_bytes.fetch_add(request.request_bytes, Relaxed);
         }
         if request.response_bytes > 0 {
-            self.response_bytes.fetch_add(request.response_bytes, Relaxed);
+            counts.response_bytes.fetch_add(request.response_bytes, Relaxed);
         }
     }
 
     /// Counts a request that `policy` would have refused were it not in shadow mode.
     pub fn shadow_rejection(&self, policy: Policy) {
-        self.shadow_rejections.add(policy as usize);
+        self.shards.own().shadow_rejections.add(policy as usize);
     }
 
     /// Counts what the route's rate limit said of a request.
     pub fn limit_decision(&self, decision: LimitDecision) {
-        self.limit_decisions.add(decision as usize);
+        self.shards.own().limit_decisions.add(decision as usize);
     }
 
     /// Counts what was found where the route asks for a token.
     pub fn token_result(&self, result: TokenResult) {
-        self.token_results.add(result as usize);
+        self.shards.own().token_results.add(result as usize);
     }
 
     pub(super) fn collect(&self, page: &mut Page) {
         self.collect_policies(page);
         let route = ("route", &*self.name);
         let mut requests = page.counter(&names::HTTP_REQUESTS);
-        self.requests.for_each(|method, code, count| {
-            requests.sample(&[route, ("method", method), ("code", code)], count);
-        });
+        StatusCounts::for_each(
+            self.shards.iter().map(|counts| &counts.requests),
+            |labels, count| {
+                let (method, code) = labels;
+                requests.sample(&[route, ("method", method), ("code", code)], count);
+            },
+        );
         let mut outcomes = page.counter(&names::OUTCOMES);
         for outcome in Outcome::ALL {
             // Zeros too, or the first of a rare outcome could raise no alert.
-            let count = self.outcomes.load(*outcome as usize);
+            let count = self.shards.sum(|counts| counts.outcomes.load(*outcome as usize));
             outcomes.sample(&[route, ("outcome", outcome.as_str())], count);
         }
-        page.histogram(&names::HTTP_REQUEST_DURATION).sample(&[route], &self.duration);
+        let duration = Total::of(self.shards.iter().map(|counts| &counts.duration));
+        page.histogram(&names::HTTP_REQUEST_DURATION).sample(&[route], &REQUEST, &duration);
         let in_flight = self.in_flight() as f64;
         page.gauge(&names::HTTP_REQUESTS_IN_FLIGHT).sample(&[route], in_flight);
-        page.counter(&names::HTTP_REQUEST_BYTES).sample(&[route], self.request_bytes.load(Relaxed));
-        page.counter(&names::HTTP_RESPONSE_BYTES)
-            .sample(&[route], self.response_bytes.load(Relaxed));
+        let received = self.shards.sum(|counts| counts.request_bytes.load(Relaxed));
+        page.counter(&names::HTTP_REQUEST_BYTES).sample(&[route], received);
+        let sent = self.shards.sum(|counts| counts.response_bytes.load(Relaxed));
+        page.counter(&names::HTTP_RESPONSE_BYTES).sample(&[route], sent);
     }
 
     /// Only what the route has: all words of a policy that was ever asked, and none of one that was not.
@@ -142,22 +145,23 @@ impl RouteMetrics {
         let route = ("route", &*self.name);
         let mut shadow = page.counter(&names::SHADOW_REJECTIONS);
         for policy in Policy::ALL {
-            let count = self.shadow_rejections.load(*policy as usize);
+            let count = self.shards.sum(|counts| counts.shadow_rejections.load(*policy as usize));
             if count > 0 {
                 shadow.sample(&[route, ("policy", policy.as_str())], count);
             }
         }
-        if !self.limit_decisions.is_zero() {
+        if self.shards.iter().any(|counts| !counts.limit_decisions.is_zero()) {
             let mut decisions = page.counter(&names::RATE_LIMIT_DECISIONS);
             for decision in LimitDecision::ALL {
-                let count = self.limit_decisions.load(*decision as usize);
+                let count =
+                    self.shards.sum(|counts| counts.limit_decisions.load(*decision as usize));
                 decisions.sample(&[route, ("decision", decision.as_str())], count);
             }
         }
-        if !self.token_results.is_zero() {
+        if self.shards.iter().any(|counts| !counts.token_results.is_zero()) {
             let mut results = page.counter(&names::JWT_VERIFICATIONS);
             for result in TokenResult::ALL {
-                let count = self.token_results.load(*result as usize);
+                let count = self.shards.sum(|counts| counts.token_results.load(*result as usize));
                 results.sample(&[route, ("result", result.as_str())], count);
             }
         }
@@ -165,13 +169,6 @@ impl RouteMetrics {
 }
 
 // === impl InFlight ===
-
-impl InFlight {
-    /// The route that the request counts for.
-    pub fn route(&self) -> &Arc<RouteMetrics> {
-        &self.0
-    }
-}
 
 impl Drop for InFlight {
     fn drop(&mut self) {

@@ -12,20 +12,26 @@ use std::{
 
 use super::{
     counts::Counts,
-    histogram::{Histogram, REQUEST},
+    histogram::{Histogram, REQUEST, Total},
     names,
     page::Page,
 };
-use crate::telemetry::RetryReason;
+use crate::telemetry::{RetryReason, Shards};
 
 /// An upstream's series. They stand on the page for as long as a handle is held.
 pub struct UpstreamMetrics {
     name: Arc<str>,
-    requests: Counts<{ CLASSES.len() }>,
-    duration: Histogram<16>,
+    shards: Shards<Tries>,
     connect_failures: AtomicU64,
     retries: Counts<{ RetryReason::COUNT }>,
     retries_refused: AtomicU64,
+}
+
+/// What one thread has counted of an upstream's tries.
+#[derive(Default)]
+struct Tries {
+    requests: Counts<{ CLASSES.len() }>,
+    duration: Histogram<16>,
 }
 
 /// What a try can end in: no answer (also a status outside 100 to 599), or an answer of a class.
@@ -37,8 +43,7 @@ impl UpstreamMetrics {
     pub(super) fn new(name: Arc<str>) -> Self {
         Self {
             name,
-            requests: Counts::default(),
-            duration: Histogram::new(&REQUEST),
+            shards: Shards::default(),
             connect_failures: AtomicU64::new(0),
             retries: Counts::default(),
             retries_refused: AtomicU64::new(0),
@@ -48,8 +53,9 @@ impl UpstreamMetrics {
     /// Counts a try that has ended, with the status that the instance answered, if it did.
     pub fn record(&self, status: Option<u16>, duration: Duration) {
         let class = status.map_or(0, |status| usize::from(status / 100));
-        self.requests.add(if class < CLASSES.len() { class } else { 0 });
-        self.duration.observe(duration);
+        let tries = self.shards.own();
+        tries.requests.add(if class < CLASSES.len() { class } else { 0 });
+        tries.duration.observe(&REQUEST, duration);
     }
 
     /// Counts a connection that could not be made.
@@ -71,9 +77,11 @@ impl UpstreamMetrics {
         let upstream = ("upstream", &*self.name);
         let mut requests = page.counter(&names::UPSTREAM_REQUESTS);
         for (index, class) in CLASSES.iter().enumerate() {
-            requests.sample(&[upstream, ("code_class", class)], self.requests.load(index));
+            let count = self.shards.sum(|tries| tries.requests.load(index));
+            requests.sample(&[upstream, ("code_class", class)], count);
         }
-        page.histogram(&names::UPSTREAM_REQUEST_DURATION).sample(&[upstream], &self.duration);
+        let duration = Total::of(self.shards.iter().map(|tries| &tries.duration));
+        page.histogram(&names::UPSTREAM_REQUEST_DURATION).sample(&[upstream], &REQUEST, &duration);
         page.counter(&names::UPSTREAM_CONNECT_FAILURES)
             .sample(&[upstream], self.connect_failures.load(Relaxed));
         let mut retries = page.counter(&names::UPSTREAM_RETRIES);
