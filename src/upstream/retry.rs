@@ -5,17 +5,18 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, Ordering::Relaxed},
+    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
-use crate::config;
+use crate::{config, telemetry::Shards};
 
 /// How many retries may run at once: a share of the live requests, or the floor where that is more.
 #[derive(Debug)]
 pub struct RetryBudget {
     share: f64,
     floor: u32,
-    live: AtomicU32,
+    /// Every request counts here, and only a retry asks how many there are.
+    live: Shards<AtomicU64>,
     retrying: AtomicU32,
 }
 
@@ -34,25 +35,26 @@ impl RetryBudget {
         Self {
             share: retries.budget.0,
             floor: retries.floor,
-            live: AtomicU32::new(0),
+            live: Shards::default(),
             retrying: AtomicU32::new(0),
         }
     }
 
     /// Counts a request in, for as long as the guard lives.
     pub fn request(self: &Arc<Self>) -> LiveRequest {
-        self.live.fetch_add(1, Relaxed);
+        self.live.own().fetch_add(1, Relaxed);
         LiveRequest(Arc::clone(self))
     }
 
     /// Requests that are live, and retries among them.
-    pub fn load(&self) -> (u32, u32) {
-        (self.live.load(Relaxed), self.retrying.load(Relaxed))
+    pub fn load(&self) -> (u64, u32) {
+        (self.live.sum(|live| live.load(Relaxed)), self.retrying.load(Relaxed))
     }
 
     fn allowed(&self) -> u32 {
         // The cast saturates; a share of at most 1 keeps it below the live requests anyhow.
-        let by_share = (f64::from(self.live.load(Relaxed)) * self.share) as u32;
+        let (live, _) = self.load();
+        let by_share = (live as f64 * self.share) as u32;
         by_share.max(self.floor)
     }
 }
@@ -74,7 +76,7 @@ impl LiveRequest {
 
 impl Drop for LiveRequest {
     fn drop(&mut self) {
-        self.0.live.fetch_sub(1, Relaxed);
+        self.0.live.own().fetch_sub(1, Relaxed);
     }
 }
 
