@@ -175,3 +175,14 @@ impl Drop for InFlight {
         self.0.in_flight.fetch_sub(1, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_routes_that_nobody_asks_for_take_three_megabytes() {
+        assert!(size_of::<RouteMetrics>() <= 300, "{}", size_of::<RouteMetrics>());
+        assert!(size_of::<RouteCounts>() <= 640, "{}", size_of::<RouteCounts>());
+    }
+}
