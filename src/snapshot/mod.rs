@@ -3,6 +3,7 @@
 //! `reload` builds it, and each request pins one from beginning to end. What did not change is carried over from the
 //! snapshot before by identity, with its state: buckets, breakers, ejections, connections.
 
+mod pin;
 mod route;
 mod upstreams;
 mod wiring;
@@ -19,6 +20,7 @@ use crate::{
     upstream::Upstream,
 };
 
+pub use pin::{Pin, Pins};
 pub use route::{Action, Destination, Guarded, Limit, Route, Target};
 pub use upstreams::Origin;
 pub use wiring::Wiring;
