@@ -11,6 +11,7 @@ mod support;
 
 mod balancing;
 mod circuit_breaker;
+mod contention;
 mod cors_and_filters;
 mod edge;
 mod embedded;
