@@ -12,7 +12,9 @@ mod pattern;
 mod predicates;
 mod redirect;
 mod rewrite;
+mod segments;
 mod shape;
+mod slots;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashSet},
+    hash::{Hash, Hasher},
 };
 
 use http::{HeaderMap, HeaderName, Method, header};
@@ -17,6 +18,7 @@ use crate::{
 };
 
 /// The predicates of one route, with names parsed and methods written out.
+#[derive(PartialEq)]
 pub(super) struct Predicates {
     /// Empty takes any. `HEAD` stands beside `GET`.
     methods: Box<[Method]>,
@@ -108,6 +110,29 @@ impl Predicates {
 
     pub(super) fn methods(&self) -> &[Method] {
         &self.methods
+    }
+}
+
+// What is equal has equal regular expressions by their text.
+impl Eq for Predicates {}
+
+impl Hash for Predicates {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        (&self.methods, self.preflights).hash(hasher);
+        for (name, value) in &self.headers {
+            (name, text(value)).hash(hasher);
+        }
+        for (name, value) in self.query.iter().chain(&self.cookies) {
+            (name, text(value)).hash(hasher);
+        }
+    }
+}
+
+fn text(value: &ValueMatch) -> &str {
+    match value {
+        ValueMatch::Any => "",
+        ValueMatch::Exact(text) => text,
+        ValueMatch::Regex(regex) => regex.as_str(),
     }
 }
 

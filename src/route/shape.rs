@@ -1,11 +1,11 @@
-//! The form of a path pattern: how many segments it has, and which of them are parameters.
+//! The shape of a path pattern: how many segments it has, and which of them are parameters.
 //!
-//! Called by the index, for each form that the patterns of a host have. Never backtracks: a form says where in a path
+//! Called by the index, for each shape that the patterns of a host have. Never backtracks: a shape says where in a path
 //! the literals stand, so that they can be looked up.
 
 use std::cmp::Reverse;
 
-use super::pattern::join;
+use super::{pattern::join, segments::Segments};
 use crate::config::{PathPattern, Segment};
 
 /// What patterns that differ in their literals alone have in common. The lesser takes precedence.
@@ -16,35 +16,32 @@ pub(super) struct Shape {
     /// Whether a segment is a parameter: false, a literal, comes first.
     parameters: Box<[bool]>,
     /// Follows from the parameters.
-    runs: Box<[Run]>,
+    literals: Box<[Run]>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
-    Exact,
     Template,
     Prefix,
 }
 
-/// Segments in a row.
+/// Literal segments in a row, from one number up to but not including another.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Run {
-    parameters: usize,
-    /// After the parameters.
-    literals: usize,
+    from: usize,
+    to: usize,
 }
 
 // === impl Shape ===
 
 impl Shape {
-    /// The shape of a pattern and a path that the pattern matches. Regular expressions have none.
+    /// The shape of a pattern and a path that the pattern matches. Whole paths and regular expressions have none.
     pub(super) fn of(pattern: &PathPattern) -> Option<(Self, String)> {
         match pattern {
-            PathPattern::Exact(text) => Some((Self::new(Kind::Exact, &[]), text.clone())),
             PathPattern::Prefix(segments) => {
                 Some((Self::new(Kind::Prefix, segments), join(segments)))
             }
-            PathPattern::Regex(_) => None,
+            PathPattern::Exact(_) | PathPattern::Regex(_) => None,
             PathPattern::Template(segments) => {
                 Some((Self::new(Kind::Template, segments), join(segments)))
             }
@@ -54,53 +51,30 @@ impl Shape {
     fn new(kind: Kind, segments: &[Segment]) -> Self {
         let parameters: Box<[bool]> =
             segments.iter().map(|segment| matches!(segment, Segment::Parameter(_))).collect();
-        // A new run begins where a parameter follows a literal.
-        let runs = parameters.chunk_by(|before, after| *before || !*after).map(|run| {
-            let parameters = run.iter().filter(|parameter| **parameter).count();
-            Run { parameters, literals: run.len() - parameters }
+        let literals = parameters.chunk_by(|before, after| before == after).scan(0, |to, run| {
+            let from = *to;
+            *to += run.len();
+            Some((run.first() == Some(&false)).then_some(Run { from, to: *to }))
         });
-        let runs = runs.filter(|run| run.literals > 0).collect();
-        Self { kind, depth: Reverse(segments.len()), parameters, runs }
+        let literals = literals.flatten().collect();
+        Self { kind, depth: Reverse(segments.len()), parameters, literals }
     }
 
-    /// Whether a path of `depth` segments may match, going by their number, and by the last where it is empty.
-    pub(super) fn fits(&self, path: &str, depth: usize) -> bool {
-        let Reverse(own) = self.depth;
+    /// Whether a path may match, going by the number of its segments, and by the last where it is empty.
+    pub(super) fn fits(&self, path: &Segments<'_>) -> bool {
+        let (Reverse(own), depth) = (self.depth, path.count());
         let ends_in_parameter = || own == depth && self.parameters.last() == Some(&true);
         let fits = match self.kind {
-            Kind::Exact => return true,
             Kind::Template => own == depth,
             Kind::Prefix => own <= depth,
         };
-        // Within a normal path, only the last segment can be empty.
-        fits && !(path.ends_with('/') && ends_in_parameter())
+        fits && !(path.last_is_empty() && ends_in_parameter())
     }
 
     /// What stands in a fitting path where the pattern has literals: put together, its literals when it matches.
-    pub(super) fn literals<'p>(&self, path: &'p str) -> impl Iterator<Item = &'p str> {
-        let whole = if self.kind == Kind::Exact { Some(path) } else { None };
-        let mut rest = path;
-        let runs = self.runs.iter().map(move |run| {
-            let (_, literals) = split_segments(rest, run.parameters);
-            let (literals, tail) = split_segments(literals, run.literals);
-            rest = tail;
-            literals
-        });
-        whole.into_iter().chain(runs)
+    pub(super) fn literals<'p>(&self, path: &Segments<'p>) -> impl Iterator<Item = &'p str> {
+        self.literals.iter().map(|run| path.between(run.from, run.to))
     }
-}
-
-/// The first `count` segments, and the others.
-fn split_segments(path: &str, count: usize) -> (&str, &str) {
-    if count == 0 {
-        return ("", path);
-    }
-    let mut slashes = 0;
-    let end = path.bytes().position(|byte| {
-        slashes += usize::from(byte == b'/');
-        slashes > count
-    });
-    path.split_at(end.unwrap_or(path.len()))
 }
 
 #[cfg(test)]
@@ -113,15 +87,15 @@ mod tests {
 
     fn check(pattern: &str, path: &str, expected: &[&str]) {
         let (shape, sample) = shape(pattern);
-        assert!(shape.fits(path, path.matches('/').count()), "{pattern} {path}");
-        assert_eq!(shape.literals(path).collect::<Vec<_>>(), expected, "{pattern} {path}");
-        assert_eq!(shape.literals(&sample).collect::<Vec<_>>(), expected, "{pattern}");
+        assert!(shape.fits(&Segments::of(path)), "{pattern} {path}");
+        for path in [path, &sample] {
+            let literals: Vec<_> = shape.literals(&Segments::of(path)).collect();
+            assert_eq!(literals, expected, "{pattern} {path}");
+        }
     }
 
     #[test]
     fn literals_of_a_matching_path_are_those_of_the_pattern() {
-        check("/a/b", "/a/b", &["/a/b"]);
-        check("/a/b/", "/a/b/", &["/a/b/"]);
         check("/a/b/**", "/a/b/c/d", &["/a/b"]);
         check("/**", "/a", &[]);
         check("/{x}", "/a", &[]);
@@ -133,18 +107,16 @@ mod tests {
 
     #[test]
     fn parameter_fits_no_empty_segment() {
-        for (pattern, path, depth) in
-            [("/a/{x}", "/a/", 2), ("/a/{x}/**", "/a/", 2), ("/{x}", "/", 1)]
-        {
-            assert!(!shape(pattern).0.fits(path, depth), "{pattern}");
+        let fits = |pattern, path| shape(pattern).0.fits(&Segments::of(path));
+        for (pattern, path) in [("/a/{x}", "/a/"), ("/a/{x}/**", "/a/"), ("/{x}", "/")] {
+            assert!(!fits(pattern, path), "{pattern}");
         }
-        assert!(shape("/a/{x}/**").0.fits("/a/b/", 3));
+        assert!(fits("/a/{x}/**", "/a/b/"));
     }
 
     #[test]
     fn shapes_are_ordered_by_precedence() {
         let patterns = [
-            "/a",
             "/a/b/{x}",
             "/a/{x}/b",
             "/a/{x}/{y}",

@@ -3,13 +3,17 @@
 //! Called by `decision` once a request and by `explain`, through the same search. Never allocates on the way to a
 //! route, and never changes after it was built.
 
-use std::{collections::HashSet, ops::ControlFlow};
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroU32,
+    ops::ControlFlow,
+};
 
 use http::Method;
 
 use super::{
-    BadPattern, BadPredicate, Found, Mismatch, Request, index::Index, pattern::Place,
-    predicates::Predicates,
+    BadPattern, BadPredicate, Found, Mismatch, Request, candidates::Candidate, index::Index,
+    pattern::Place, predicates::Predicates,
 };
 use crate::config;
 
@@ -20,8 +24,8 @@ use crate::config;
 /// order in the file. A candidate that fails a predicate leaves its place to the next, under whatever path or host.
 pub struct Table {
     index: Index,
-    /// None where a route asks for nothing but host and path: most are found without another look into memory.
-    predicates: Box<[Option<Box<Predicates>>]>,
+    /// Each once, however many routes have it, so that what common predicates ask for is in a cache.
+    predicates: Vec<Predicates>,
     /// Apart from the predicates, since only `explain` reads them.
     places: Box<[Place]>,
 }
@@ -45,21 +49,29 @@ impl Table {
             .map(|(i, route)| Place::new(route).map_err(|why| BadRoute::Pattern(i, why)))
             .collect::<Result<_, _>>()?;
         let mut names = HashSet::new();
-        let predicates: Vec<_> = numbered()
-            .map(|(i, route)| {
-                Predicates::new(route, &mut names).map_err(|why| BadRoute::Predicate(i, why))
-            })
-            .collect::<Result<_, _>>()?;
-
-        let mut order: Vec<_> = places.iter().zip(&predicates).enumerate().collect();
-        // Stable: what is equal stays in the order of the file.
-        order.sort_by_key(|(_, (_, predicates))| predicates.rank());
-        let mut index = Index::default();
-        for (route, (place, _)) in order {
-            index.insert(place, route);
+        #[expect(
+            clippy::mutable_key_type,
+            reason = "a regular expression is compared by its text, which never changes"
+        )]
+        let mut distinct = HashMap::new();
+        let mut order = Vec::with_capacity(routes.len());
+        for ((number, route), place) in (0..).zip(routes).zip(&places) {
+            let predicates = Predicates::new(route, &mut names)
+                .map_err(|why| BadRoute::Predicate(number as usize, why))?;
+            let (rank, next) = (predicates.rank(), distinct.len() as u32);
+            let predicates = (!predicates.is_empty()).then(|| {
+                *distinct.entry(predicates).or_insert(NonZeroU32::MIN.saturating_add(next))
+            });
+            order.push((rank, (place, Candidate { route: number, predicates })));
         }
-        let predicates = predicates.into_iter().map(|p| (!p.is_empty()).then(|| Box::new(p)));
-        Ok(Self { index, predicates: predicates.collect(), places })
+        // Stable: what is equal stays in the order of the file.
+        order.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let order: Vec<_> = order.into_iter().map(|(_, candidate)| candidate).collect();
+        let index = Index::new(&order);
+        let mut distinct: Vec<_> = distinct.into_iter().collect();
+        distinct.sort_unstable_by_key(|(_, number)| *number);
+        let predicates = distinct.into_iter().map(|(predicates, _)| predicates).collect();
+        Ok(Self { index, predicates, places })
     }
 
     /// The route of a request.
@@ -95,8 +107,8 @@ impl Table {
     /// The methods that would have found a route, for the `Allow` of a 405 (RFC 9110 15.5.6).
     pub fn allowed(&self, request: &Request<'_>) -> Vec<&Method> {
         let mut methods = Vec::new();
-        let _ = self.index.visit(request.host, request.path, &mut |route| {
-            let predicates = self.predicates.get(route).and_then(Option::as_deref);
+        let _ = self.index.visit(request.host, request.path, &mut |candidate| {
+            let predicates = self.predicates(candidate);
             let takes = |p: &&Predicates| p.mismatch_beside_method(request).is_none();
             for method in predicates.filter(takes).map(Predicates::methods).unwrap_or_default() {
                 if !methods.contains(&method) {
@@ -114,15 +126,13 @@ impl Table {
         rejected: &mut impl FnMut(usize, Mismatch<'t>),
     ) -> Found {
         let mut wrong_method = false;
-        let found = self.index.visit(request.host, request.path, &mut |route| {
-            let Some(predicates) = self.predicates.get(route) else {
-                return ControlFlow::Continue(());
-            };
-            let Some(why) = predicates.as_ref().and_then(|p| p.mismatch(request)) else {
-                return ControlFlow::Break(route);
+        let found = self.index.visit(request.host, request.path, &mut |candidate| {
+            let predicates = self.predicates(candidate);
+            let Some(why) = predicates.and_then(|p| p.mismatch(request)) else {
+                return ControlFlow::Break(candidate.route as usize);
             };
             wrong_method |= matches!(why, Mismatch::Method);
-            rejected(route, why);
+            rejected(candidate.route as usize, why);
             ControlFlow::Continue(())
         });
         match found {
@@ -133,5 +143,9 @@ impl Table {
             }
             ControlFlow::Continue(()) => Found::NoRoute,
         }
+    }
+
+    fn predicates(&self, candidate: Candidate) -> Option<&Predicates> {
+        self.predicates.get(candidate.predicates?.get() as usize - 1)
     }
 }
