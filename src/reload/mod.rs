@@ -11,7 +11,7 @@ mod watch;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -109,8 +109,9 @@ impl Reloader {
     pub async fn reload(&self) -> Result<Change, Arc<Diagnostics>> {
         // Two reloads at once could overtake each other.
         let _reloading = self.reloading.lock().await;
+        let began = Instant::now();
         match self.prepare().await {
-            Ok((snapshot, wiring)) => Ok(self.swap(snapshot, wiring)),
+            Ok((snapshot, wiring)) => Ok(self.swap(snapshot, wiring, began)),
             Err(problems) => Err(self.refuse(problems)),
         }
     }
@@ -143,21 +144,23 @@ impl Reloader {
         Ok((snapshot, wiring))
     }
 
-    fn swap(&self, snapshot: Snapshot, wiring: Wiring) -> Change {
+    fn swap(&self, snapshot: Snapshot, wiring: Wiring, began: Instant) -> Change {
         let before = self.snapshots.load_full();
         let change = Change::between(before.config(), snapshot.config());
         let version = snapshot.version().to_owned();
         let snapshot = Arc::new(snapshot);
         self.snapshots.store(snapshot.clone());
+        let took = began.elapsed();
         *self.wiring.lock() = Arc::new(wiring);
         // While an edited registry's old keeper was there too, that may have had the last word on an instance list. To
         // subscribe anew has the new one say again what it knows.
         if let Ok(settled) = Wiring::connect(&snapshot, &self.keepers) {
             *self.wiring.lock() = Arc::new(settled);
         }
-        self.metrics.config_reloaded(&version, SystemTime::now());
+        self.metrics.config_reloaded(&version, SystemTime::now(), took);
         *self.last.lock() = Last { applied_at: SystemTime::now(), refused: None };
-        tracing::info!("Config {} -> {version}: {change}", before.version());
+        let took = took.as_secs_f64() * 1000.0;
+        tracing::info!("Config {} -> {version} in {took:.1} ms: {change}", before.version());
         change
     }
 

@@ -12,7 +12,10 @@ mod process;
 mod route;
 mod upstream;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use self::{handles::Handles, process::Process};
 pub use self::{
@@ -83,10 +86,10 @@ impl Metrics {
         self.live.process.config_in_use(hash, now);
     }
 
-    /// Says that a reload brought this config into use.
-    pub fn config_reloaded(&self, hash: &str, now: SystemTime) {
+    /// Says that a reload brought this config into use, and how long that took.
+    pub fn config_reloaded(&self, hash: &str, now: SystemTime, took: Duration) {
         self.live.process.config_in_use(hash, now);
-        self.live.process.reload_applied();
+        self.live.process.reload_applied(took);
     }
 
     /// Says that a reload was refused, and the config in use stays.

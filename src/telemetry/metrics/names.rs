@@ -105,6 +105,8 @@ families! {
         "When the config in use was taken, in seconds since 1970.";
     CONFIG_RELOADS: Counter = "tollgate_config_reloads_total",
         "Reloads of the config, by result.";
+    CONFIG_RELOAD_DURATION: Histogram = "tollgate_config_reload_duration_seconds",
+        "Time of a reload that was applied, from the read of the file to its use.";
     CONFIG_INFO: Gauge = "tollgate_config_info",
         "1, labelled with the hash of the config in use.";
     BUILD_INFO: Gauge = "tollgate_build_info",

@@ -3,17 +3,18 @@
 //! Called at start, at each reload, and at each scrape.
 
 use std::{
+    iter,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use parking_lot::Mutex;
 
 use super::{
-    histogram::{OVERHEAD, Total},
+    histogram::{Histogram, OVERHEAD, REQUEST, Total},
     names,
     page::Page,
     route::Overhead,
@@ -35,6 +36,7 @@ pub(super) struct Process {
     pub(super) overhead: Arc<Overhead>,
     reloads_applied: AtomicU64,
     reloads_refused: AtomicU64,
+    reload_duration: Histogram<16>,
     config: Mutex<ConfigState>,
 }
 
@@ -58,6 +60,7 @@ impl Process {
             overhead: Arc::default(),
             reloads_applied: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
+            reload_duration: Histogram::default(),
             config: Mutex::new(ConfigState { in_use: None, last_reload_successful: true }),
         }
     }
@@ -69,8 +72,9 @@ impl Process {
         };
     }
 
-    pub(super) fn reload_applied(&self) {
+    pub(super) fn reload_applied(&self, took: Duration) {
         self.reloads_applied.fetch_add(1, Relaxed);
+        self.reload_duration.observe(&REQUEST, took);
     }
 
     pub(super) fn reload_refused(&self) {
@@ -87,6 +91,8 @@ impl Process {
         page.counter(&names::CONFIG_RELOADS)
             .sample(&[("result", "applied")], self.reloads_applied.load(Relaxed))
             .sample(&[("result", "refused")], self.reloads_refused.load(Relaxed));
+        let durations = Total::of(iter::once(&self.reload_duration));
+        page.histogram(&names::CONFIG_RELOAD_DURATION).sample(&[], &REQUEST, &durations);
         let config = self.config.lock();
         page.gauge(&names::CONFIG_LAST_RELOAD_SUCCESSFUL)
             .sample(&[], f64::from(u8::from(config.last_reload_successful)));

@@ -126,11 +126,16 @@ fn reloads_are_visible_with_their_result() {
     has(&refused, "tollgate_config_last_reload_successful 0");
     has(&refused, "tollgate_config_last_reload_success_timestamp_seconds 1700000000");
     has(&refused, r#"tollgate_config_reloads_total{result="refused"} 1"#);
-    metrics.config_reloaded("cd34", UNIX_EPOCH + Duration::from_secs(1_700_000_060));
+    metrics.config_reloaded(
+        "cd34",
+        UNIX_EPOCH + Duration::from_secs(1_700_000_060),
+        Duration::from_millis(40),
+    );
     let reloaded = page(&metrics);
     has(&reloaded, "tollgate_config_last_reload_successful 1");
     has(&reloaded, r#"tollgate_config_info{hash="cd34"} 1"#);
     has(&reloaded, r#"tollgate_config_reloads_total{result="applied"} 1"#);
+    has(&reloaded, "tollgate_config_reload_duration_seconds_sum 0.04");
     assert!(!reloaded.contains("ab12"));
     has(&reloaded, r#"tollgate_build_info{version="1.2.3",revision="abc",rustc="1.95"} 1"#);
     #[cfg(target_os = "linux")]
