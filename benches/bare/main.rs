@@ -3,7 +3,7 @@
 //! It forwards every request to one of its upstreams in turn and leaves all else as pingora comes: no routes, no policies, no
 //! time-outs, no headers of its own, no metrics, no log. Built with the gateway's own profile and allocator, so that a difference is what we do.
 //!
-//! `bare LISTEN UPSTREAM[,UPSTREAM...]`
+//! `bare LISTEN UPSTREAM[,UPSTREAM...] [CERTIFICATE KEY]`
 
 use std::{
     net::SocketAddr,
@@ -44,7 +44,7 @@ impl ProxyHttp for Bare {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: bare LISTEN UPSTREAM[,UPSTREAM...]";
+    let usage = "usage: bare LISTEN UPSTREAM[,UPSTREAM...] [CERTIFICATE KEY]";
     let listen = arguments.next().ok_or(usage)?;
     let peers = arguments
         .next()
@@ -58,7 +58,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     server.bootstrap();
     let bare = Bare { peers, next: AtomicUsize::new(0) };
     let mut service = http_proxy_service(&Arc::clone(&server.configuration), bare);
-    service.add_tcp(&listen);
+    match (arguments.next(), arguments.next()) {
+        (Some(certificate), Some(key)) => service.add_tls(&listen, &certificate, &key)?,
+        _ => service.add_tcp(&listen),
+    }
     server.add_service(service);
     server.run(RunArgs::default());
     Ok(())
