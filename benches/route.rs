@@ -9,7 +9,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method};
 use tollgate::{
-    config::{HostPattern, OneOrMany, PathPattern, Route},
+    config::{HostPattern, OneOrMany, PathPattern, Route, WrittenRoute},
     route::{Found, Request, Table, normalise_host, normalise_path},
 };
 
@@ -57,7 +57,8 @@ fn routes(count: usize, by: By) -> Vec<Route> {
         let route = if kind == 2 { &canary } else { &plain };
         let host: HostPattern = by.host(service).parse().unwrap();
         let path: PathPattern = by.path(service, PATHS.get(kind).unwrap()).parse().unwrap();
-        Route { host: OneOrMany(vec![host.into()]), path: path.into(), ..route.clone() }
+        let host = OneOrMany(vec![host.into()]);
+        WrittenRoute { host, path: path.into(), ..(**route).clone() }.into()
     };
     (0..count).map(route).collect()
 }

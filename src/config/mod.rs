@@ -44,7 +44,7 @@ pub use policy::{
 pub use registry::{EmbeddedRegistry, FileRegistry, Graces, NacosRegistry, Registry, RegistryKind};
 pub use route::{
     Answer, HeaderEdits, HostPattern, PathPattern, Redirect, Rewrite, Route, Segment, Targets,
-    ValueMatch, WeightedTarget,
+    ValueMatch, WeightedTarget, WrittenRoute,
 };
 pub use schema::schema;
 pub use secret::Secret;

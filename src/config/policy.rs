@@ -22,7 +22,7 @@ pub enum Mode {
 
 /// `jwt = "idp"`, or a table with what the token must show beyond being valid.
 #[derive(Clone, Debug, PartialEq)]
-pub struct UseJwt(pub JwtPolicy);
+pub struct UseJwt(pub Box<JwtPolicy>);
 
 /// Asks for a token of one issuer.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -182,11 +182,11 @@ impl<'de> serde::de::Visitor<'de> for UseJwtVisitor {
     }
 
     fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<UseJwt, E> {
-        Ok(UseJwt(JwtPolicy::named(name)))
+        Ok(UseJwt(Box::new(JwtPolicy::named(name))))
     }
 
     fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<UseJwt, A::Error> {
-        JwtPolicy::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(UseJwt)
+        Box::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(UseJwt)
     }
 }
 

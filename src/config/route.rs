@@ -1,16 +1,22 @@
 //! `[[route]]`: what is asked for, what it must show, and where it goes.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, ops::Deref, sync::Arc};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use super::{At, CircuitBreaker, Cors, IpFilter, MaxBody, OneOrMany, RateLimit, UseJwt};
 
+/// A route as it is written. Clones are the same one: the config, what is built from it and what runs next share it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct Route(Arc<WrittenRoute>);
+
 /// A route: matchers, policies, and `to`, `redirect` or `answer`.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[schemars(rename = "Route")]
 #[serde(deny_unknown_fields)]
-pub struct Route {
+pub struct WrittenRoute {
     /// Its name in logs, metrics and messages. No two are alike.
     pub name: At<String>,
 
@@ -36,9 +42,9 @@ pub struct Route {
     /// The upstream, or several with weights: `"orders"`, `{ orders = 90, orders-v2 = 10 }`.
     pub to: Option<At<Targets>>,
     /// Send the client elsewhere.
-    pub redirect: Option<Redirect>,
+    pub redirect: Option<Box<Redirect>>,
     /// Answer here, without an upstream.
-    pub answer: Option<Answer>,
+    pub answer: Option<Box<Answer>>,
 
     /// What the upstream sees instead of the path and the host that were asked for.
     #[serde(default)]
@@ -50,10 +56,11 @@ pub struct Route {
     #[serde(default)]
     pub response_headers: HeaderEdits,
 
-    pub ip_filter: Option<IpFilter>,
-    pub cors: Option<Cors>,
+    // Boxed where most routes have none: there may be ten thousand routes.
+    pub ip_filter: Option<Box<IpFilter>>,
+    pub cors: Option<Box<Cors>>,
     pub jwt: Option<UseJwt>,
-    pub rate_limit: Option<RateLimit>,
+    pub rate_limit: Option<Box<RateLimit>>,
     /// The largest request body; more is answered with 413. Default: no limit.
     pub max_body: Option<MaxBody>,
     pub circuit_breaker: Option<CircuitBreaker>,
@@ -166,6 +173,42 @@ const fn found() -> u16 {
 
 const fn ok() -> u16 {
     200
+}
+
+// === impl Route ===
+
+impl Deref for Route {
+    type Target = WrittenRoute;
+
+    fn deref(&self) -> &WrittenRoute {
+        &self.0
+    }
+}
+
+impl From<WrittenRoute> for Route {
+    fn from(written: WrittenRoute) -> Self {
+        Self(Arc::new(written))
+    }
+}
+
+impl PartialEq for Route {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl JsonSchema for Route {
+    fn schema_name() -> Cow<'static, str> {
+        WrittenRoute::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        WrittenRoute::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        WrittenRoute::json_schema(generator)
+    }
 }
 
 // === impl HostPattern ===
