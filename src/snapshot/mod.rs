@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use http::HeaderName;
 
 use crate::{
-    config::{At, Config},
+    config::{self, At, Config},
     policy::{client::TrustedProxies, jwt::Issuer},
     route::{BadRoute, Table},
     telemetry::metrics::{Metrics, RouteMetrics},
@@ -56,8 +56,10 @@ pub struct BuildError {
 
 impl Snapshot {
     /// Builds a checked config. `version` names it in logs and on the status page; `before` is what runs now.
+    ///
+    /// A route that nothing has changed about is the one that runs, so that a swap costs what it changes.
     pub fn build(
-        config: Config,
+        mut config: Config,
         version: String,
         metrics: &Metrics,
         before: Option<&Self>,
@@ -65,11 +67,18 @@ impl Snapshot {
         let issuers = build_issuers(&config, before)?;
         let upstreams = upstreams::build(&config, before)?;
         let parts = route::Parts { upstreams: &upstreams, issuers: &issuers, metrics, before };
-        let routes: Vec<_> = config
-            .route
-            .iter()
-            .map(|route| Route::build(route, &parts).map(Arc::new))
-            .collect::<Result<_, _>>()?;
+        let mut routes = Vec::with_capacity(config.route.len());
+        for written in &mut config.route {
+            let route = match unchanged(written, &parts) {
+                Some(running) => {
+                    // Equal but for where it stands in the file; one of the two is enough.
+                    *written = running.config().clone();
+                    running
+                }
+                None => Arc::new(Route::build(written, &parts)?),
+            };
+            routes.push(route);
+        }
         let mut identity_headers: Vec<_> =
             routes.iter().flat_map(|route| route.identity_headers()).cloned().collect();
         identity_headers.sort_by(|a, b| a.as_str().cmp(b.as_str()));
@@ -144,12 +153,32 @@ impl Snapshot {
     }
 }
 
+/// The route that runs, where it and all that it was built from are as before.
+fn unchanged(written: &config::Route, parts: &route::Parts<'_>) -> Option<Arc<Route>> {
+    let before = parts.before?;
+    let running = before.route_named(&written.name)?;
+    if running.config() != written {
+        return None;
+    }
+    let same_upstream = |target: &Target| {
+        let served = parts.upstreams.get(&target.name);
+        served.is_some_and(|served| Arc::ptr_eq(&served.upstream, &target.upstream))
+    };
+    let same_issuer = |config::UseJwt(jwt): &config::UseJwt| {
+        let name = jwt.issuer.as_str();
+        let issuers = parts.issuers.get(name).zip(before.issuers.get(name));
+        issuers.is_some_and(|(now, before)| Arc::ptr_eq(now, before))
+    };
+    let same = running.targets().iter().all(same_upstream) && written.jwt.iter().all(same_issuer);
+    same.then(|| running.clone())
+}
+
 /// Keys are read anew each time, since they may stand in files; an issuer with the same keys keeps its cache.
 fn build_issuers(
     config: &Config,
     before: Option<&Snapshot>,
 ) -> Result<BTreeMap<String, Arc<Issuer>>, BuildError> {
-    let build = |(name, jwt): (&String, &crate::config::Jwt)| match Issuer::new(jwt) {
+    let build = |(name, jwt): (&String, &config::Jwt)| match Issuer::new(jwt) {
         Ok(issuer) => {
             let running = before.and_then(|before| before.issuers.get(name));
             let kept = running.filter(|running| running.takes_the_same(&issuer)).cloned();
@@ -171,5 +200,50 @@ fn bad_route(config: &Config, bad: &BadRoute) -> BuildError {
     BuildError {
         span: config.route.get(*index).and_then(|route| route.path.span()),
         message: bad.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::BuildInfo;
+
+    const TEXT: &str = "[upstream.one]\ninstances = [\"127.0.0.1:9001\"]\n\
+         [upstream.two]\ninstances = [\"127.0.0.1:9002\"]\n\
+         [[route]]\nname = \"a\"\npath = \"/a\"\nto = \"one\"\n\
+         [[route]]\nname = \"b\"\npath = \"/b\"\nto = { one = 1, two = 1 }\n\
+         [[route]]\nname = \"c\"\npath = \"/c\"\nanswer = {}\n";
+
+    fn build(text: &str, metrics: &Metrics, before: Option<&Snapshot>) -> Snapshot {
+        let checked =
+            config::parse("routes.toml", text, std::path::Path::new(""), &|_| None).unwrap();
+        Snapshot::build(checked.config, "1".into(), metrics, before).unwrap()
+    }
+
+    /// Which routes of the second text are those of the first, by name.
+    fn kept(text: &str) -> Vec<String> {
+        let metrics = Metrics::new(BuildInfo { version: "", revision: "", rustc: "" });
+        let first = build(TEXT, &metrics, None);
+        let second = build(text, &metrics, Some(&first));
+        let kept = second.routes.iter().filter(|route| {
+            first.route_named(&route.name).is_some_and(|before| Arc::ptr_eq(before, route))
+        });
+        kept.map(|route| route.name.to_string()).collect()
+    }
+
+    #[test]
+    fn what_did_not_change_is_the_same_route() {
+        assert_eq!(kept(TEXT), ["a", "b", "c"]);
+        assert_eq!(kept(&format!("# moved\n\n{TEXT}")), ["a", "b", "c"]);
+        assert_eq!(kept(&TEXT.replace("path = \"/a\"", "path = \"/A\"")), ["b", "c"]);
+    }
+
+    #[test]
+    fn a_route_is_built_anew_with_what_it_forwards_to() {
+        assert_eq!(
+            kept(&TEXT.replace("[upstream.two]", "[upstream.two]\nretries = { tries = 1 }")),
+            ["a", "c"]
+        );
+        assert_eq!(kept(&TEXT.replace("9001", "9003")), ["c"]);
     }
 }
