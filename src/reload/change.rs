@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::config::Config;
+use crate::config::{Config, Route};
 
 /// The names that came, went and were edited, by table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -14,19 +14,14 @@ pub struct Change {
 
 impl Change {
     /// Compares what runs with what is to run.
-    pub fn between(before: &Config, after: &Config) -> Self {
+    pub fn between<'c>(before: &'c Config, after: &'c Config) -> Self {
         let mut change = Self::default();
-        let routes = |config: &Config| {
-            config.route.iter().map(|route| (route.name.to_string(), route.clone())).collect()
-        };
         change.table("route", &routes(before), &routes(after));
-        change.table("upstream", &before.upstream, &after.upstream);
-        change.table("registry", &before.registry, &after.registry);
-        change.table("jwt", &before.jwt, &after.jwt);
-        let order = |config: &Config| {
-            config.route.iter().map(|route| route.name.to_string()).collect::<Vec<_>>()
-        };
-        if change.is_empty() && order(before) != order(after) {
+        change.table("upstream", &named(&before.upstream), &named(&after.upstream));
+        change.table("registry", &named(&before.registry), &named(&after.registry));
+        change.table("jwt", &named(&before.jwt), &named(&after.jwt));
+        let order = |config: &'c Config| config.route.iter().map(|route| route.name.as_str());
+        if change.is_empty() && !order(before).eq(order(after)) {
             change.changed.push("order of routes".into());
         }
         if before.server != after.server || before.admin != after.admin {
@@ -38,8 +33,8 @@ impl Change {
     fn table<T: PartialEq>(
         &mut self,
         what: &str,
-        before: &BTreeMap<String, T>,
-        after: &BTreeMap<String, T>,
+        before: &BTreeMap<&str, &T>,
+        after: &BTreeMap<&str, &T>,
     ) {
         for (name, value) in after {
             match before.get(name) {
@@ -48,13 +43,21 @@ impl Change {
                 Some(_) => {}
             }
         }
-        let gone = before.keys().filter(|name| !after.contains_key(*name));
+        let gone = before.keys().filter(|name| !after.contains_key(**name));
         self.removed.extend(gone.map(|name| format!("{what} {name}")));
     }
 
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
     }
+}
+
+fn routes(config: &Config) -> BTreeMap<&str, &Route> {
+    config.route.iter().map(|route| (route.name.as_str(), route)).collect()
+}
+
+fn named<T>(table: &BTreeMap<String, T>) -> BTreeMap<&str, &T> {
+    table.iter().map(|(name, value)| (name.as_str(), value)).collect()
 }
 
 impl fmt::Display for Change {
