@@ -55,7 +55,7 @@ pub(super) fn start(source: Source, started: impl FnOnce(&Server)) -> ExitCode {
     if !loaded.warnings.is_empty() {
         show(&loaded.warnings);
     }
-    match server::run(source, &loaded, started) {
+    match server::run(source, loaded, started) {
         Ok(()) => ExitCode::SUCCESS,
         Err(StartError::Refused(problems)) => {
             show(&problems);

@@ -3,8 +3,10 @@
 //! Called at the start, by the file watch, by SIGHUP and by the admin API. A config that is refused at any step changes
 //! nothing, and says why on the log, in a metric and on the status API.
 
+mod aside;
 mod change;
 mod pinned;
+mod retired;
 mod source;
 mod watch;
 
@@ -24,9 +26,15 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
+pub use aside::{AsideError, aside};
 pub use change::Change;
 pub use source::{Loaded, Source};
 pub use watch::{ContentHash, Watch};
+
+use retired::Retired;
+
+/// The name of the thread that reads and builds.
+const THREAD: &str = "tollgate-reload";
 
 /// Swaps snapshots. There is one for each gateway, and one reload at a time.
 pub struct Reloader {
@@ -35,10 +43,19 @@ pub struct Reloader {
     keepers: Keepers,
     metrics: Metrics,
     /// Held by the one reload that runs.
-    reloading: tokio::sync::Mutex<()>,
+    reloading: Arc<tokio::sync::Mutex<()>>,
     /// Never held over a wait: a scrape must not stand behind a reload.
     wiring: Mutex<Arc<Wiring>>,
     last: Mutex<Last>,
+    retired: Retired,
+}
+
+/// A snapshot that is ready to be swapped in.
+struct Prepared {
+    snapshot: Arc<Snapshot>,
+    wiring: Wiring,
+    change: Change,
+    boot_timeout: Duration,
 }
 
 /// How the last reload went.
@@ -81,7 +98,8 @@ impl Reloader {
             snapshots: Arc::new(ArcSwap::from_pointee(snapshot)),
             keepers,
             metrics,
-            reloading: tokio::sync::Mutex::new(()),
+            reloading: Arc::default(),
+            retired: Retired::default(),
             wiring: Mutex::new(Arc::new(wiring)),
             last: Mutex::new(Last { applied_at: SystemTime::now(), refused: None }),
         })
@@ -106,17 +124,35 @@ impl Reloader {
     }
 
     /// Reads the file again and swaps what it says in, or changes nothing.
-    pub async fn reload(&self) -> Result<Change, Arc<Diagnostics>> {
+    pub async fn reload(self: &Arc<Self>) -> Result<Change, Arc<Diagnostics>> {
         // Two reloads at once could overtake each other.
-        let _reloading = self.reloading.lock().await;
+        let reloading = self.reloading.clone().lock_owned().await;
         let began = Instant::now();
-        match self.prepare().await {
-            Ok((snapshot, wiring)) => Ok(self.swap(snapshot, wiring, began)),
-            Err(problems) => Err(self.refuse(problems)),
+        let this = self.clone();
+        let prepared = match aside(THREAD, move || this.prepare()).await {
+            Ok(prepared) => prepared.map_err(|problems| self.refuse(problems))?,
+            Err(error) => return Err(self.refuse(self.source.refuse(&error))),
+        };
+        if !prepared.wiring.first_views(prepared.boot_timeout).await {
+            tracing::warn!(
+                "Some services were not heard of in time; their routes answer 503 until they are"
+            );
         }
+        let change = prepared.change.clone();
+        let before = self.swap(&prepared, began);
+        let this = self.clone();
+        let settled = aside(THREAD, move || {
+            this.settle(prepared, before);
+            drop(reloading);
+        });
+        if let Err(error) = settled.await {
+            tracing::error!(%error, "The registries of the new config may be heard of late");
+        }
+        Ok(change)
     }
 
-    async fn prepare(&self) -> Result<(Snapshot, Wiring), Diagnostics> {
+    /// All that a swap needs but the first views. Takes its time, on a thread of its own.
+    fn prepare(&self) -> Result<Prepared, Diagnostics> {
         let before = self.snapshots.load_full();
         let loaded = self.source.load()?;
         if loaded.is_empty() {
@@ -136,32 +172,39 @@ impl Reloader {
         )
         .map_err(refused)?;
         let wiring = Wiring::connect(&snapshot, &self.keepers).map_err(refused)?;
-        if !wiring.first_views(boot_timeout).await {
-            tracing::warn!(
-                "Some services were not heard of in time; their routes answer 503 until they are"
-            );
-        }
-        Ok((snapshot, wiring))
+        let change = Change::between(before.config(), snapshot.config());
+        Ok(Prepared { snapshot: Arc::new(snapshot), wiring, change, boot_timeout })
     }
 
-    fn swap(&self, snapshot: Snapshot, wiring: Wiring, began: Instant) -> Change {
-        let before = self.snapshots.load_full();
-        let change = Change::between(before.config(), snapshot.config());
-        let version = snapshot.version().to_owned();
-        let snapshot = Arc::new(snapshot);
-        self.snapshots.store(snapshot.clone());
+    /// Puts what was prepared in the place of what runs, which it gives back.
+    fn swap(&self, prepared: &Prepared, began: Instant) -> Arc<Snapshot> {
+        let before = self.snapshots.swap(prepared.snapshot.clone());
         let took = began.elapsed();
-        *self.wiring.lock() = Arc::new(wiring);
+        let version = prepared.snapshot.version();
+        self.metrics.config_reloaded(version, SystemTime::now(), took);
+        *self.last.lock() = Last { applied_at: SystemTime::now(), refused: None };
+        let (took, change) = (took.as_secs_f64() * 1000.0, &prepared.change);
+        tracing::info!("Config {} -> {version} in {took:.1} ms: {change}", before.version());
+        before
+    }
+
+    /// What has time until after a swap.
+    fn settle(&self, prepared: Prepared, before: Arc<Snapshot>) {
+        let Prepared { snapshot, wiring, .. } = prepared;
+        let replaced = std::mem::replace(&mut *self.wiring.lock(), Arc::new(wiring));
         // While an edited registry's old keeper was there too, that may have had the last word on an instance list. To
         // subscribe anew has the new one say again what it knows.
         if let Ok(settled) = Wiring::connect(&snapshot, &self.keepers) {
-            *self.wiring.lock() = Arc::new(settled);
+            let prepared = std::mem::replace(&mut *self.wiring.lock(), Arc::new(settled));
+            drop(prepared);
         }
-        self.metrics.config_reloaded(&version, SystemTime::now(), took);
-        *self.last.lock() = Last { applied_at: SystemTime::now(), refused: None };
-        let took = took.as_secs_f64() * 1000.0;
-        tracing::info!("Config {} -> {version} in {took:.1} ms: {change}", before.version());
-        change
+        drop(replaced);
+        self.retired.keep(before);
+    }
+
+    /// Lets go of snapshots that no request sees any more. Called now and then, on any thread but a request's.
+    pub fn forget_retired(&self) {
+        self.retired.forget();
     }
 
     fn refuse(&self, problems: Diagnostics) -> Arc<Diagnostics> {
@@ -173,7 +216,7 @@ impl Reloader {
     }
 
     /// Reloads whenever the file has other content. Never returns.
-    pub async fn follow_file(&self, seen: ContentHash) {
+    pub async fn follow_file(self: &Arc<Self>, seen: ContentHash) {
         let Some(path) = self.source.path() else { return std::future::pending().await };
         let mut watch = Watch::start(path, seen);
         loop {

@@ -2,10 +2,12 @@
 
 use std::{
     ops::Range,
+    panic::resume_unwind,
     path::{Path, PathBuf},
+    thread,
 };
 
-use super::ContentHash;
+use super::{AsideError, ContentHash};
 use crate::config::{self, Config, Diagnostics};
 
 /// Gives the same config again until its file changes.
@@ -56,8 +58,26 @@ impl Source {
         }
     }
 
+    /// The refusal of a config that could not even be looked at.
+    pub(super) fn refuse(&self, error: &AsideError) -> Diagnostics {
+        let name = match &self.origin {
+            Origin::File(path) => &path.display().to_string(),
+            Origin::Text { name, .. } => name,
+        };
+        Diagnostics::refusal(name, "", "internal", error.to_string(), None)
+    }
+
     /// Reads and checks; all that is wrong is said at once.
+    ///
+    /// On a thread that ends with it: reading leaves many times the file's size behind, and goes with its thread.
     pub fn load(&self) -> Result<Loaded, Diagnostics> {
+        thread::scope(|scope| match scope.spawn(|| self.read()).join() {
+            Ok(read) => read,
+            Err(panic) => resume_unwind(panic),
+        })
+    }
+
+    fn read(&self) -> Result<Loaded, Diagnostics> {
         let (name, text, checked) = match &self.origin {
             Origin::File(path) => {
                 let loaded = config::load(path)?;

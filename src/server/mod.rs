@@ -6,6 +6,7 @@
 mod drain;
 mod signals;
 mod sockets;
+mod sweep;
 pub mod tls;
 
 use std::{
@@ -14,10 +15,8 @@ use std::{
     os::fd::IntoRawFd,
     sync::Arc,
     thread::available_parallelism,
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pingora::{
     apps::HttpServerOptions,
@@ -39,7 +38,6 @@ use crate::{
     gateway::Gateway,
     registry::{Embedded, Keepers, Registry},
     reload::{ContentHash, Loaded, Reloader, Source},
-    snapshot::Snapshot,
     telemetry::{
         access_log::{self, AccessLog},
         metrics::{BuildInfo, Metrics},
@@ -57,8 +55,6 @@ const UPSTREAM_POOL: usize = 1024;
 const PINGORA_TRIES: usize = 16;
 /// Requests that one connection may carry, so that load spreads over restarted instances of us.
 const REQUESTS_PER_CONNECTION: u32 = 100_000;
-/// How often tokens that have ended are looked for.
-const SWEEP: Duration = Duration::from_secs(60);
 /// Threads for registries, scrapes and the file watch.
 const BACKGROUND_THREADS: usize = 2;
 /// Body bytes that an HTTP/2 client may send ahead: on one stream, on one connection.
@@ -157,7 +153,8 @@ impl Server {
             access_log: access_log.clone(),
         };
         runtimes.background.spawn(admin.serve(sockets.admin));
-        runtimes.background.spawn(sweep(reloader.snapshots()));
+        runtimes.background.spawn(sweep::tokens(reloader.snapshots()));
+        runtimes.background.spawn(sweep::memory(reloader.clone()));
         runtimes.background.spawn(follow(reloader.clone(), lifecycle.readiness(), hash));
         drop(background);
         Ok(Self { addresses, reloader, lifecycle, accepting, access_log, runtimes: Some(runtimes) })
@@ -191,16 +188,6 @@ async fn follow(reloader: Arc<Reloader>, readiness: Arc<Readiness>, seen: Conten
     }
     readiness.start();
     reloader.follow_file(seen).await;
-}
-
-/// Frees the memory of tokens that have ended, which otherwise stay until others need the room.
-async fn sweep(snapshots: Arc<ArcSwap<Snapshot>>) {
-    let mut ticks = tokio::time::interval(SWEEP);
-    loop {
-        ticks.tick().await;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        snapshots.load_full().forget_ended_tokens(now);
-    }
 }
 
 /// pingora's service on our sockets.

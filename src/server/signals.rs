@@ -12,7 +12,7 @@ use crate::reload::{Loaded, Source};
 /// `started` is told once it listens. Signals are taken over before anything starts: a SIGHUP by then kills nothing.
 pub fn run(
     source: Source,
-    loaded: &Loaded,
+    loaded: Loaded,
     started: impl FnOnce(&Server),
 ) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -21,7 +21,9 @@ pub fn run(
         .map_err(StartError::Runtime)?;
     runtime.block_on(async {
         let mut signals = Signals::new().map_err(StartError::Runtime)?;
-        let mut server = Server::start(source, loaded)?;
+        let mut server = Server::start(source, &loaded)?;
+        // The text of the file; what was built from it needs it no more.
+        drop(loaded);
         started(&server);
         match signals.end(&server).await {
             End::Fast => {}
