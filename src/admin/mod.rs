@@ -85,7 +85,7 @@ impl Admin {
 
 /// Lets a request through that carries the admin token, where there is one.
 async fn ask_for_token(State(admin): State<Admin>, request: Request, next: Next) -> Response {
-    let snapshot = admin.reloader.snapshots().load_full();
+    let snapshot = admin.reloader.snapshots().load();
     let Some(token) = &snapshot.config().admin.token else { return next.run(request).await };
     if bearer(request.headers())
         .is_some_and(|given| same(given.as_bytes(), token.reveal().as_bytes()))
@@ -119,7 +119,7 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
 
 async fn page(State(admin): State<Admin>) -> Response {
     let mut page = admin.metrics.gather();
-    let snapshot = admin.reloader.snapshots().load_full();
+    let snapshot = admin.reloader.snapshots().load();
     metrics::add(&mut page, &snapshot, &admin.reloader.registry_status());
     if let Some(log) = &admin.access_log {
         log.collect(&mut page);

@@ -66,7 +66,7 @@ pub(super) fn start(source: Source, started: impl FnOnce(&Server)) -> ExitCode {
 }
 
 fn announce(server: &Server) {
-    let snapshot = server.reloader().snapshots().load_full();
+    let snapshot = server.reloader().snapshots().load();
     for (name, address) in &server.addresses().listeners {
         tracing::info!("Listener {name} on {address}");
     }

@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn a_new_id_is_a_uuid_that_tells_its_time() {
         let id = marks(&HeaderMap::new(), "192.0.2.7", false).request_id;
-        let uuid = uuid::Uuid::parse_str(id.as_str()).unwrap();
+        let uuid = Uuid::parse_str(id.as_str()).unwrap();
         assert_eq!((uuid.get_version_num(), uuid.get_variant()), (7, uuid::Variant::RFC4122));
         assert!(id.as_str().starts_with("01234567-89ab-7"), "{}", id.as_str());
         assert_ne!(id.as_str(), marks(&HeaderMap::new(), "192.0.2.7", false).request_id.as_str());

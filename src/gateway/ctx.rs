@@ -11,7 +11,7 @@ use crate::{
     decision::{Decided, Forward, Verdict},
     forward::{Marks, Origin},
     policy::body_size::BodyCount,
-    snapshot::{Route, Snapshot, Target},
+    snapshot::{Pin, Route, Target},
     telemetry::metrics::InFlight,
     upstream::{self, Instance, LiveRequest, Permit, Retry, Tried},
 };
@@ -22,7 +22,7 @@ use crate::{
 /// the logging phase.
 pub struct Ctx {
     /// The one config that this request sees.
-    pub snapshot: Arc<Snapshot>,
+    pub snapshot: Pin,
     pub started: Instant,
     /// The same moment on the wall clock, for tokens and logs.
     pub started_at: SystemTime,
@@ -75,7 +75,7 @@ pub struct Attempts {
 }
 
 impl Ctx {
-    pub fn new(snapshot: Arc<Snapshot>) -> Self {
+    pub fn new(snapshot: Pin) -> Self {
         Self {
             snapshot,
             started: Instant::now(),

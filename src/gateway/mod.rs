@@ -17,7 +17,6 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora::{
@@ -29,14 +28,14 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 
-use crate::{config::Listener, snapshot::Snapshot, telemetry::access_log::AccessLog};
+use crate::{config::Listener, snapshot::Pins, telemetry::access_log::AccessLog};
 
 use ctx::Ctx;
 use phase::{at_once, done, no, over, yes};
 
 /// The gateway, as pingora drives it.
 pub struct Gateway {
-    pub snapshots: Arc<ArcSwap<Snapshot>>,
+    pub snapshots: Arc<Pins>,
     pub access_log: Option<Arc<AccessLog>>,
     /// Settings of each listener, by the port that it listens on.
     pub listeners: Vec<(u16, Listener)>,
@@ -51,7 +50,7 @@ impl ProxyHttp for Gateway {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
-        Ctx::new(self.snapshots.load_full())
+        Ctx::new(self.snapshots.pin())
     }
 
     /// None: the default is a compression module that costs every request and does nothing.

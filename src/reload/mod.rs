@@ -16,13 +16,12 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::{
     config::Diagnostics,
     registry::{Keepers, RegistryStatus},
-    snapshot::{BuildError, Snapshot, Wiring},
+    snapshot::{BuildError, Pins, Snapshot, Wiring},
     telemetry::metrics::Metrics,
 };
 
@@ -39,7 +38,7 @@ const THREAD: &str = "tollgate-reload";
 /// Swaps snapshots. There is one for each gateway, and one reload at a time.
 pub struct Reloader {
     source: Source,
-    snapshots: Arc<ArcSwap<Snapshot>>,
+    snapshots: Arc<Pins>,
     keepers: Keepers,
     metrics: Metrics,
     /// Held by the one reload that runs.
@@ -95,7 +94,7 @@ impl Reloader {
         metrics.config_started(&version, SystemTime::now());
         Ok(Self {
             source,
-            snapshots: Arc::new(ArcSwap::from_pointee(snapshot)),
+            snapshots: Arc::new(Pins::new(&Arc::new(snapshot))),
             keepers,
             metrics,
             reloading: Arc::default(),
@@ -106,7 +105,7 @@ impl Reloader {
     }
 
     /// Where the current snapshot is always found.
-    pub fn snapshots(&self) -> Arc<ArcSwap<Snapshot>> {
+    pub fn snapshots(&self) -> Arc<Pins> {
         self.snapshots.clone()
     }
 
@@ -153,7 +152,7 @@ impl Reloader {
 
     /// All that a swap needs but the first views. Takes its time, on a thread of its own.
     fn prepare(&self) -> Result<Prepared, Diagnostics> {
-        let before = self.snapshots.load_full();
+        let before = self.snapshots.load();
         let loaded = self.source.load()?;
         if loaded.is_empty() {
             let why = "the file is empty, as one is that is still being written";
@@ -178,7 +177,8 @@ impl Reloader {
 
     /// Puts what was prepared in the place of what runs, which it gives back.
     fn swap(&self, prepared: &Prepared, began: Instant) -> Arc<Snapshot> {
-        let before = self.snapshots.swap(prepared.snapshot.clone());
+        let before = self.snapshots.load();
+        self.snapshots.store(&prepared.snapshot);
         let took = began.elapsed();
         let version = prepared.snapshot.version();
         self.metrics.config_reloaded(version, SystemTime::now(), took);

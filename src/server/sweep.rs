@@ -6,11 +6,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use arc_swap::ArcSwap;
-
 use crate::{
     reload::{Reloader, aside},
-    snapshot::Snapshot,
+    snapshot::Pins,
 };
 
 /// How often tokens that have ended are looked for.
@@ -19,12 +17,12 @@ const TOKENS: Duration = Duration::from_secs(60);
 const MEMORY: Duration = Duration::from_secs(2);
 
 /// Frees the memory of tokens that have ended, which otherwise stay until others need the room.
-pub(super) async fn tokens(snapshots: Arc<ArcSwap<Snapshot>>) {
+pub(super) async fn tokens(snapshots: Arc<Pins>) {
     let mut ticks = tokio::time::interval(TOKENS);
     loop {
         ticks.tick().await;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        snapshots.load_full().forget_ended_tokens(now);
+        snapshots.load().forget_ended_tokens(now);
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) fn start(addresses: &Addresses) -> io::Result<()> {
 pub(super) fn wait(server: &Server) {
     let deadline = Instant::now() + PATIENCE;
     let heard_of_all = || {
-        let snapshot = server.reloader().snapshots().load_full();
+        let snapshot = server.reloader().snapshots().load();
         let served = snapshot.upstreams().get(SERVICE);
         served.is_none_or(|served| {
             served.upstream.status(Instant::now()).instances.len() >= INSTANCES.len()

@@ -17,7 +17,7 @@ struct Stop {
 
 /// Prints the stops that the config has routes for.
 pub(super) fn print(server: &Server, identity: &Identity, file: &Path) {
-    let snapshot = server.reloader().snapshots().load_full();
+    let snapshot = server.reloader().snapshots().load();
     let addresses = server.addresses();
     let Some(address) = addresses.listeners.values().next().copied() else { return };
     let base = format!("http://{}", reachable(address));
