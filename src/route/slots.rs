@@ -1,13 +1,13 @@
 //! A compact hash table of numbers.
 //!
-//! Called by the index, which knows what a number stands for. Eight slots share a cache line, and what is looked for
-//! mostly stands in the line that its hash leads to, so that to find it or to miss it costs one look into memory.
+//! Called by the index, which knows what a number stands for. One byte of each hash stands apart, so that what is not
+//! there is missed in a table that is small enough for a cache, and what is there is found with one more look.
 
 /// Numbers by hash, in slots that are tried one after the other from where the hash leads (linear probing).
 pub(super) struct Slots {
-    /// A number plus one below, half of its hash above; 0 is free. At least half of them are free, so that every search
-    /// ends.
-    slots: Box<[u64]>,
+    /// One byte of the hash; 0 is free. At least half of them are free, so that every search ends.
+    tags: Box<[u8]>,
+    numbers: Box<[u32]>,
     /// How many numbers still have room.
     left: usize,
 }
@@ -17,33 +17,46 @@ pub(super) struct Slots {
 impl Slots {
     /// Room for so many numbers, which is never made larger.
     pub(super) fn with_room_for(numbers: usize) -> Self {
-        Self { slots: vec![0; (2 * numbers.max(1)).next_power_of_two()].into(), left: numbers }
+        let slots = (2 * numbers.max(1)).next_power_of_two();
+        Self { tags: vec![0; slots].into(), numbers: vec![0; slots].into(), left: numbers }
     }
 
-    /// The first number with this hash for which `is` says so.
+    /// The first number with this hash for which `is` says so. Some with another hash are asked about too.
     pub(super) fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut at = hash as usize;
+        let mask = self.tags.len() - 1;
+        let mut at = hash as usize & mask;
         loop {
-            let slot = *self.slots.get(at & (self.slots.len() - 1))?;
-            let number = (slot as u32).checked_sub(1)?;
-            if slot >> 32 == hash >> 32 && is(number) {
-                return Some(number);
+            match *self.tags.get(at)? {
+                0 => return None,
+                tag if tag == tag_of(hash) => {
+                    let number = *self.numbers.get(at)?;
+                    if is(number) {
+                        return Some(number);
+                    }
+                }
+                _ => {}
             }
-            at = at.wrapping_add(1);
+            at = (at + 1) & mask;
         }
     }
 
     /// Adds a number. One that there is no room for is not added.
     pub(super) fn insert(&mut self, hash: u64, number: u32) {
         let Some(left) = self.left.checked_sub(1) else { return };
-        let mask = self.slots.len() - 1;
+        let mask = self.tags.len() - 1;
         let mut places = (0..=mask).map(|step| (hash as usize).wrapping_add(step) & mask);
-        let free = places.find(|at| self.slots.get(*at) == Some(&0));
-        if let Some(slot) = free.and_then(|at| self.slots.get_mut(at)) {
-            *slot = (hash >> 32 << 32) | u64::from(number.saturating_add(1));
+        let free = places.find(|at| self.tags.get(*at) == Some(&0));
+        let slot = free.and_then(|at| self.tags.get_mut(at).zip(self.numbers.get_mut(at)));
+        if let Some((tag, held)) = slot {
+            (*tag, *held) = (tag_of(hash), number);
             self.left = left;
         }
     }
+}
+
+/// The highest byte, since the lowest bits say where to begin.
+fn tag_of(hash: u64) -> u8 {
+    ((hash >> 56) as u8).max(1)
 }
 
 #[cfg(test)]
@@ -58,9 +71,7 @@ mod tests {
         for number in 0..1_000 {
             assert_eq!(slots.find(hash(number), |found| found == number), Some(number));
         }
-        assert_eq!(slots.find(hash(7), |_| true), Some(7));
         assert_eq!(slots.find(hash(7), |_| false), None);
-        assert_eq!(slots.find(u64::MAX, |_| true), None);
     }
 
     #[test]
