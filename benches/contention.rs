@@ -62,8 +62,11 @@ rate_limit = { rate = "1000000/s", per = "jwt.sub" }
 circuit_breaker = {}
 "#;
 
+/// One thing that requests do.
+type Part = fn(&Rig, &mut Turn);
+
 /// What is measured, each step by itself and then all together.
-const PARTS: [(&str, fn(&Rig, &mut Turn)); 9] = [
+const PARTS: [(&str, Part); 9] = [
     ("one shared hold", one_shared_hold),
     ("pin", pin),
     ("route", route),
@@ -115,7 +118,7 @@ fn main() {
 }
 
 /// How many millions a second all threads together do.
-fn throughput(rig: &Rig, part: fn(&Rig, &mut Turn), threads: usize, time: Duration) -> f64 {
+fn throughput(rig: &Rig, part: Part, threads: usize, time: Duration) -> f64 {
     let (done, count) = (AtomicBool::new(false), AtomicU64::new(0));
     let barrier = Barrier::new(threads + 1);
     let work = |thread: usize| {

@@ -101,15 +101,14 @@ mod tests {
     #[test]
     fn threads_count_apart_and_nothing_is_lost() {
         let (counts, barrier) = (Shards::<AtomicU64>::default(), Barrier::new(40));
-        thread::scope(|scope| {
-            for _ in 0..40 {
-                scope.spawn(|| {
-                    barrier.wait();
-                    for _ in 0..1000 {
-                        counts.own().fetch_add(1, Relaxed);
-                    }
-                });
+        let count = || {
+            barrier.wait();
+            for _ in 0..1000 {
+                counts.own().fetch_add(1, Relaxed);
             }
+        };
+        thread::scope(|scope| {
+            (0..40).for_each(|_| drop(scope.spawn(count)));
         });
         assert_eq!(counts.iter().count(), SHARDS);
         assert_eq!(counts.sum(|count| count.load(Relaxed)), 40_000);
