@@ -193,20 +193,20 @@ fn decide(rig: &Rig, turn: &mut Turn) {
 fn decide_and_count(rig: &Rig, turn: &mut Turn) {
     let pin = rig.pins.pin();
     let decided = rig.decide(turn);
+    let metrics = &decided.route(&pin).unwrap().metrics;
     let Verdict::Forward(forward) = decided.verdict else { return };
     let target = rig.target();
-    let in_flight = decided.route.as_ref().unwrap().metrics.enter();
+    let in_flight = metrics.enter();
     let live = target.upstream.retry_budget().request();
     let on_instance = InFlight::new(forward.instance);
     let ending = Ending::Answered(200);
     target.upstream.report(on_instance.instance(), ending.for_ejection(), turn.now);
     target.metrics.record(Some(200), TOOK);
     forward.permit.unwrap().report(ending.for_breaker(), TOOK, turn.now);
-    let metrics = &decided.route.as_ref().unwrap().metrics;
     metrics.limit_decision(decided.limited.unwrap());
     metrics.token_result(decided.token.unwrap());
     rig.count_finished();
-    drop((on_instance, live, in_flight, pin));
+    drop((on_instance, live, in_flight));
 }
 
 fn request(headers: &HeaderMap) -> route::Request<'_> {

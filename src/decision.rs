@@ -54,7 +54,8 @@ impl Recorder for () {}
 
 /// What was decided, and what the response has to say of it.
 pub struct Decided {
-    pub route: Option<Arc<Route>>,
+    /// The place of the route in the snapshot: a request that holds the one need not hold the other.
+    pub route: Option<usize>,
     pub claims: Option<Arc<Claims>>,
     /// Of a limit that refuses: one in shadow mode must not tell clients to slow down.
     pub limit: Option<rate_limit::Verdict>,
@@ -65,6 +66,13 @@ pub struct Decided {
     /// The policies that would have refused, were they not in shadow mode.
     pub shadow: Policies,
     pub verdict: Verdict,
+}
+
+impl Decided {
+    /// The route that was found in `snapshot`, which has to be the one that was decided by.
+    pub fn route<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a Arc<Route>> {
+        self.route.and_then(|index| snapshot.route(index))
+    }
 }
 
 /// What happens to the request.
@@ -107,7 +115,7 @@ pub fn decide(
     };
     let found = recorder.find(snapshot.table(), &facts.request);
     let route = match found {
-        Found::Route(index) => snapshot.route(index),
+        Found::Route(index) => snapshot.route(index).map(|route| (index, route)),
         Found::MethodNotAllowed => {
             let allow = snapshot.table().allowed(&facts.request).into_iter().cloned().collect();
             decided.verdict = Verdict::Refused(Cause::MethodNotAllowed { allow });
@@ -115,7 +123,7 @@ pub fn decide(
         }
         Found::NoRoute => None,
     };
-    let Some(route) = route else {
+    let Some((index, route)) = route else {
         decided.verdict = Verdict::Refused(Cause::NoRoute);
         return decided;
     };
@@ -125,7 +133,7 @@ pub fn decide(
         None => judge.destination(rng),
     });
     decided.verdict = verdict.unwrap_or_else(Verdict::Refused);
-    decided.route = Some(route.clone());
+    decided.route = Some(index);
     decided
 }
 

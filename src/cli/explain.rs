@@ -175,7 +175,7 @@ fn reason(why: Mismatch<'_>) -> String {
 }
 
 fn tell(snapshot: &Snapshot, decided: &Decided, live: &Result<Vec<UpstreamStatus>, String>) {
-    let route = decided.route.as_ref();
+    let route = decided.route(snapshot);
     line("route", format_args!("{}", route.map_or("none", |route| &route.name)));
     if let Some(claims) = &decided.claims {
         line("subject", format_args!("{}", claims.text("sub").unwrap_or("(none)")));

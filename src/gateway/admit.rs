@@ -114,7 +114,7 @@ impl Gateway {
 
 impl Ctx {
     fn keep(&mut self, mut decided: decision::Decided) {
-        if let Some(route) = &decided.route {
+        if let Some(route) = decided.route(&self.snapshot) {
             self.in_flight = Some(route.metrics.enter());
             self.body = route.max_body.as_ref().map(|limit| limit.policy.count());
         }

@@ -92,13 +92,13 @@ impl Ctx {
     }
 
     pub fn route(&self) -> Option<&Arc<Route>> {
-        self.decided.as_ref().and_then(|decided| decided.route.as_ref())
+        self.decided.as_ref()?.route(&self.snapshot)
     }
 
     /// The upstream that the decision chose, and the breaker between it and the route.
     pub fn target(&self) -> Option<&Target> {
         let decided = self.decided.as_ref()?;
         let Verdict::Forward(Forward { target, .. }) = &decided.verdict else { return None };
-        decided.route.as_ref()?.targets().get(*target)
+        decided.route(&self.snapshot)?.targets().get(*target)
     }
 }

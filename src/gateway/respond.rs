@@ -39,7 +39,7 @@ pub(super) fn own_answer(session: &Session, ctx: &Ctx) -> Option<Answer> {
         return Some(explained(session, ctx, cause));
     }
     let decided = ctx.decided.as_ref()?;
-    let route = decided.route.as_ref()?;
+    let route = decided.route(&ctx.snapshot)?;
     match (&decided.verdict, &route.action) {
         (Verdict::Answer, Action::Answer(answer)) => Some(answer.clone()),
         (Verdict::Preflight(headers), _) => {
@@ -148,7 +148,7 @@ fn add_headers(session: &Session, ctx: &Ctx, headers: &mut HeaderMap) {
     if matches!(decided.verdict, Verdict::Preflight(_)) {
         return;
     }
-    let Some(route) = &decided.route else { return };
+    let Some(route) = decided.route(&ctx.snapshot) else { return };
     route.response_edits.apply(headers);
     for (name, value) in route.annotations(&session.req_header().headers, decided.limit.as_ref()) {
         headers.append(name, value);

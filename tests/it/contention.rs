@@ -69,7 +69,7 @@ fn decide(snapshot: &Snapshot, now: Instant, rng: &mut fastrand::Rng) -> Decided
 fn request(pins: &Pins, now: Instant, rng: &mut fastrand::Rng) -> bool {
     let pin = pins.pin();
     let decided = decide(&pin, now, rng);
-    let _in_flight = decided.route.as_ref().unwrap().metrics.enter();
+    let _in_flight = decided.route(&pin).unwrap().metrics.enter();
     let forwarded = matches!(decided.verdict, Verdict::Forward(_));
     if let Verdict::Forward(forward) = decided.verdict {
         let _live = target(&pin).upstream.retry_budget().request();
