@@ -194,6 +194,7 @@ class Bench:
                         results.add(peer.name, work(running))
                 except FAULTS as failure:
                     results.failures[peer.name] = str(failure)
+                    results.values.pop(peer.name, None)
                     self.wrong.append(f"{config}: {peer.name}: {failure}")
                     say(f"  {peer.name}: {failure}")
         return results
