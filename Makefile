@@ -6,7 +6,7 @@ export TOLLGATE_CACHE ?= $(HOME)/.cache/tollgate
 # The table that the drills write.
 DRILLS := $(or $(CARGO_TARGET_DIR),target)/tmp/drills.md
 
-.PHONY: run test test-real drills bench bench-short release setup fmt
+.PHONY: run test test-real drills budget bench bench-short release setup fmt
 
 run: setup ## The gateway on the shipped routes.toml, with three instances that register themselves
 	$(CARGO) run --locked -- demo
@@ -28,6 +28,12 @@ drills: setup ## What a registry that changes, fails or comes back costs: outage
 	@rm -f $(DRILLS)
 	TOLLGATE_DRILL_SECONDS=60 $(CARGO) test --locked --test servers drills:: -- --ignored --nocapture --test-threads=1
 	@cat $(DRILLS)
+
+budget: setup ## Instructions and allocations a request, and memory, each held to its budget
+	@.ci/setup python3:python3 valgrind:valgrind nginx:nginx openssl:openssl
+	$(CARGO) build --release --locked -p tollgate -p bare
+	benches/instructions/run.py
+	benches/footprint/run.py --short
 
 bench: setup ## Micro benchmarks of the hot path, then tollgate beside other gateways: half an hour
 	@.ci/setup python3:python3

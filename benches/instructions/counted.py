@@ -37,6 +37,8 @@ class Backend:
         self.port = free_port()
         config = folder / "nginx.conf"
         config.write_text(NGINX.format(folder=folder, port=self.port))
+        # Debian keeps servers where not every user's path leads.
+        os.environ["PATH"] += ":/usr/sbin"
         self.process = subprocess.Popen(["nginx", "-e", folder / "nginx.log", "-c", config])
 
     def __enter__(self):
