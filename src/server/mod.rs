@@ -20,7 +20,7 @@ use std::{
 use parking_lot::Mutex;
 use pingora::{
     apps::HttpServerOptions,
-    listeners::ListenerConfig,
+    listeners::{L4BufferSettings, ListenerConfig},
     protocols::http::v2::server::default_h2_options,
     proxy::{HttpProxy, http_proxy},
     server::{Fds, configuration::ServerConf},
@@ -57,6 +57,9 @@ const PINGORA_TRIES: usize = 16;
 const REQUESTS_PER_CONNECTION: u32 = 100_000;
 /// Threads for registries, scrapes and the file watch.
 const BACKGROUND_THREADS: usize = 2;
+/// pingora keeps 64 KiB for each connection between the socket and what reads it, which has a buffer of its own for
+/// heads, bodies and TLS records alike.
+const UNBUFFERED: L4BufferSettings = L4BufferSettings { read: Some(0), write: None };
 /// Body bytes that an HTTP/2 client may send ahead: on one stream, on one connection.
 const H2_WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 
@@ -213,7 +216,7 @@ fn service(
     proxy.h2_options = Some(h2);
     let mut service = Service::new("tollgate".to_owned(), proxy);
     for listener in listeners {
-        let mut endpoint = ListenerConfig::tcp(listener.address.to_string());
+        let mut endpoint = ListenerConfig::tcp(listener.address.to_string()).l4_buffer(UNBUFFERED);
         if let Some(settings) = certificates.remove(&*listener.name) {
             endpoint = endpoint.tls(settings);
         }
