@@ -59,8 +59,8 @@ impl Onward<'_> {
         let headers = &mut head.headers;
         headers.reserve(ADDED);
         self.strip(headers);
-        self.host(headers);
-        self.forwarded(headers);
+        let asked = self.host(headers);
+        self.forwarded(headers, asked);
         headers.append(VIA, VIA_TOLLGATE);
         headers.insert(X_REQUEST_ID, self.marks.request_id.value());
         if self.marks.trace.is_new() {
@@ -108,24 +108,26 @@ impl Onward<'_> {
         }
     }
 
-    fn host(&self, headers: &mut HeaderMap) {
+    /// Sets the host to ask the upstream for, and returns the one that was asked for.
+    fn host(&self, headers: &mut HeaderMap) -> Option<HeaderValue> {
+        let sent = headers.get(HOST).filter(|host| *host == self.authority).cloned();
+        let asked = sent.clone().or_else(|| HeaderValue::try_from(self.authority).ok());
         if let Some(host) = self.host {
             headers.insert(HOST, host.clone());
-        } else if !headers.contains_key(HOST)
-            && let Ok(host) = HeaderValue::try_from(self.authority)
-        {
-            headers.insert(HOST, host);
+        } else if sent.is_none() && !headers.contains_key(HOST) {
+            headers.extend(asked.clone().map(|host| (HOST, host)));
         }
+        asked
     }
 
     /// `X-Forwarded-*`: replaced at the edge, continued behind a trusted proxy.
-    fn forwarded(&self, headers: &mut HeaderMap) {
+    fn forwarded(&self, headers: &mut HeaderMap, asked: Option<HeaderValue>) {
         let proto = HeaderValue::from_static(if self.origin.tls { "https" } else { "http" });
         let peer = self.marks.peer.clone();
         if !self.origin.trusted {
             headers.insert(X_FORWARDED_FOR, peer);
             headers.insert(X_FORWARDED_PROTO, proto);
-            if let Some(host) = self.asked(headers) {
+            if let Some(host) = asked {
                 headers.insert(X_FORWARDED_HOST, host);
             }
             return;
@@ -140,16 +142,10 @@ impl Onward<'_> {
             headers.insert(X_FORWARDED_PROTO, proto);
         }
         if !headers.contains_key(X_FORWARDED_HOST)
-            && let Some(host) = self.asked(headers)
+            && let Some(host) = asked
         {
             headers.insert(X_FORWARDED_HOST, host);
         }
-    }
-
-    /// What was asked for as the value of a header: `Host` as it came, where it says the same.
-    fn asked(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        let host = headers.get(HOST).filter(|host| *host == self.authority);
-        host.cloned().or_else(|| HeaderValue::try_from(self.authority).ok())
     }
 }
 

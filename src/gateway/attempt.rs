@@ -151,8 +151,10 @@ pub(super) fn response_came(
                 headers.remove(name);
             }
         }
-        for (name, value) in route.annotations(&asked.headers, limit) {
-            headers.append(name, value);
+        if route.annotates() {
+            for (name, value) in route.annotations(&asked.headers, limit) {
+                headers.append(name, value);
+            }
         }
         // HTTP/1.0 knows no chunks: such a client reads to the end of the connection (RFC 9112 section 6.1).
         asked.version == Version::HTTP_10 && headers.remove(&TRANSFER_ENCODING).is_some()

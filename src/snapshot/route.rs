@@ -136,6 +136,11 @@ impl Route {
         self.cors.as_ref().is_some_and(|cors| cors.mode == Mode::Enforce)
     }
 
+    /// Whether [`Route::annotations`] has anything to say.
+    pub fn annotates(&self) -> bool {
+        self.cors.is_some() || self.rate_limit.is_some()
+    }
+
     /// What the policies add to every response, answers of our own included.
     pub fn annotations(
         &self,
