@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import socket
 import subprocess
 import time
@@ -46,7 +45,9 @@ class Backend:
         return self
 
     def __exit__(self, *_):
-        end(self.process)
+        # Its own way to end: killed, it would leave its worker behind.
+        self.process.terminate()
+        self.process.wait(PATIENCE)
 
 
 class Counted:
@@ -66,7 +67,8 @@ class Counted:
         return self
 
     def __exit__(self, *_):
-        end(self.process)
+        self.process.kill()
+        self.process.wait(PATIENCE)
 
     def zero(self):
         self.control("--zero")
@@ -112,8 +114,3 @@ def wait_for(port, process):
         except OSError:
             time.sleep(0.05)
     raise TimeoutError(f"nothing listens on {port} after {PATIENCE} s")
-
-
-def end(process):
-    process.send_signal(signal.SIGKILL)
-    process.wait()
