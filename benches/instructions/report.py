@@ -12,15 +12,17 @@ def table(counts, floors, requests):
     lines = [
         f"User instructions and allocations a request (callgrind, {requests} requests after a warm-up)",
         "",
-        "| job | instructions | of bare pingora | budget | allocations | beyond bare pingora | budget |",
-        "|---|---|---|---|---|---|---|",
+        "| job | instructions | of bare pingora | held to | aim | allocations | beyond bare pingora | held to |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for job, (instructions, allocations) in counts.items():
-        row = [job, f"{instructions:,.0f}", "", "", f"{allocations:.1f}", "", ""]
+        row = [job, f"{instructions:,.0f}", "", "", "", f"{allocations:.1f}", "", ""]
         if job in floors:
             ratio, more = beside(counts[job], floors[job])
-            row[2:4] = f"{ratio:.3f}", f"{BUDGET[job]['ratio']:.2f}"
-            row[5:7] = f"{more:+.1f}", f"{BUDGET[job]['allocations']:+}"
+            budget = BUDGET[job]
+            aim = f"{budget['aim']:.2f}" if "aim" in budget else ""
+            row[2:5] = f"{ratio:.3f}", f"{budget['ratio']:.2f}", aim
+            row[6:8] = f"{more:+.1f}", f"{budget['allocations']:+}"
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 
