@@ -12,7 +12,7 @@ use std::{
     cell::Cell,
     hash::{Hash, Hasher},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{
             AtomicU64,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -28,7 +28,10 @@ use super::Key;
 /// The table; clones share it.
 #[derive(Clone)]
 pub(super) struct Buckets {
-    sets: Arc<[Set]>,
+    pages: Arc<[Page]>,
+    sets: usize,
+    /// How many buckets the sets have too much.
+    surplus: usize,
     stripes: Arc<[Stripe]>,
 }
 
@@ -43,6 +46,9 @@ pub(super) struct Call {
     /// How far the bucket's TAT lies ahead of `now` after a yes.
     pub(super) owed: Cell<u64>,
 }
+
+/// Some sets, made when one of them is first asked: a limit that nobody meets takes next to nothing.
+type Page = OnceLock<Box<[Set]>>;
 
 /// What has happened to a share of the sets.
 #[derive(Default)]
@@ -73,6 +79,9 @@ struct Bucket<'a> {
 
 const WAYS: usize = 7;
 
+/// So many sets are a page: 4 KiB.
+const PAGE: usize = 32;
+
 /// So many sets count together, lest all who enter write to one place.
 const STRIPES: usize = 16;
 
@@ -85,15 +94,14 @@ const TAKEN: u64 = u64::MAX;
 // === impl Buckets ===
 
 impl Buckets {
-    /// Exactly `capacity` buckets, at 18 bytes each.
+    /// Exactly `capacity` buckets, at 18 bytes each once they are asked.
     pub(super) fn new(capacity: usize) -> Self {
         let sets = capacity.div_ceil(WAYS);
         let surplus = sets * WAYS - capacity;
         Self {
-            // What the last set would have too much is missing evenly from all.
-            sets: (0..sets)
-                .map(|set| Set::without(surplus * (set + 1) / sets - surplus * set / sets))
-                .collect(),
+            pages: (0..sets.div_ceil(PAGE)).map(|_| Page::new()).collect(),
+            sets,
+            surplus,
             stripes: (0..STRIPES).map(|_| Stripe::default()).collect(),
         }
     }
@@ -119,8 +127,17 @@ impl Buckets {
 
     /// The set of a key, by its upper bits.
     fn place(&self, key: Key) -> Option<(&Set, &Stripe)> {
-        let index = ((u128::from(key.0.get()) * self.sets.len() as u128) >> 64) as usize;
-        Some((self.sets.get(index)?, self.stripes.get(index % STRIPES)?))
+        let index = ((u128::from(key.0.get()) * self.sets as u128) >> 64) as usize;
+        let page = self.pages.get(index / PAGE)?.get_or_init(|| self.page(index / PAGE));
+        Some((page.get(index % PAGE)?, self.stripes.get(index % STRIPES)?))
+    }
+
+    /// What the last set would have too much is missing evenly from all.
+    fn page(&self, page: usize) -> Box<[Set]> {
+        let Self { sets, surplus, .. } = *self;
+        (page * PAGE..sets.min((page + 1) * PAGE))
+            .map(|set| Set::without(surplus * (set + 1) / sets - surplus * set / sets))
+            .collect()
     }
 }
 
@@ -297,6 +314,15 @@ mod tests {
         assert!(!take(&buckets, 1, 10));
         assert!(!take(&buckets, 2, 10), "the rival has spent its own bucket, and only that");
         assert!(take(&buckets, 2, 20));
+    }
+
+    #[test]
+    fn room_is_made_for_those_who_ask() {
+        let buckets = Buckets::new(65_536);
+        let made = || buckets.pages.iter().filter(|page| page.get().is_some()).count();
+        assert_eq!((buckets.pages.len(), made()), (293, 0));
+        assert!(take(&buckets, 1, 0) && !take(&buckets, 1, 0));
+        assert_eq!(made(), 1);
     }
 
     #[test]
