@@ -9,8 +9,8 @@ from process import Failure, Program, answer_of, metric, status_of
 from report import KIB, MIB, Row, kib, mib
 
 IDLE = 20 * MIB
-CONNECTION = 12 * KIB
-ROUTES = 60 * MIB
+CONNECTION, CONNECTION_HELD = 12 * KIB, 45 * KIB
+ROUTES, ROUTES_HELD = 60 * MIB, 85 * MIB
 INSTANCES = 150 * MIB
 SHARE_OF_A_CORE = 0.20
 
@@ -39,6 +39,7 @@ def connections(bench):
             each,
             kib,
             note=f"bare pingora {kib(bare)}: {each / bare:.2f} of it; {note}",
+            held=CONNECTION_HELD,
         )
         yield from tls_connections(bench, backend)
 
@@ -81,7 +82,7 @@ def routes(bench):
         first = gateway.program.settled_rss()
         own, files = gateway.program.split()
         note = f"{mib(own)} its own, {mib(files)} of files"
-        yield Row(f"RSS, {count:,} routes", ROUTES, first, mib, note=note)
+        yield Row(f"RSS, {count:,} routes", ROUTES, first, mib, note=note, held=ROUTES_HELD)
         for edition in range(1, 11):
             gateway.reload(edition)
         after = gateway.program.settled_rss()

@@ -17,14 +17,21 @@ class Row:
     note: str = ""
     # A time depends on the machine and on what else it does: printed, and never a reason to fail.
     timing: bool = False
+    # Where the budget was not reached yet: a little above what was, so that what was won stays won.
+    held: float | None = None
 
     def kept(self):
-        return self.budget is None or self.measured <= self.budget
+        limit = self.held or self.budget
+        return limit is None or self.measured <= limit
 
     def verdict(self):
         if self.budget is None:
             return ""
-        return f"{'kept' if self.kept() else 'BROKEN'}, {self.measured / self.budget:.2f} of it"
+        share = f"{self.measured / self.budget:.2f} of it"
+        if self.measured <= self.budget:
+            return f"kept, {share}"
+        held = f"; held to {self.shown(self.held)}" if self.held else ""
+        return f"{'not reached' if self.kept() else 'BROKEN'}, {share}{held}"
 
     def cells(self):
         budget = "" if self.budget is None else self.shown(self.budget)
