@@ -41,3 +41,38 @@ pub(super) fn edit_response<T>(
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    const X_TEST: HeaderName = HeaderName::from_static("x-test");
+
+    #[test]
+    fn a_request_keeps_its_target_and_headers() {
+        let mut head = RequestHeader::build("PUT", b"/a?b=%20c", None).unwrap();
+        head.append_header("X-Mine", "1").unwrap();
+        edit_request(&mut head, |parts| {
+            parts.headers.insert(X_TEST, HeaderValue::from_static("2"));
+        });
+        assert_eq!((head.method.as_str(), head.raw_path()), ("PUT", &b"/a?b=%20c"[..]));
+        let mut wire = Vec::new();
+        head.header_to_h1_wire(&mut wire);
+        assert_eq!(wire, b"x-mine: 1\r\nx-test: 2\r\n");
+    }
+
+    #[test]
+    fn a_response_keeps_its_reason() {
+        for (reason, kept) in [("Quite Fine", "Quite Fine"), ("OK", "OK")] {
+            let mut head = ResponseHeader::build(200, None).unwrap();
+            head.set_reason_phrase(Some(reason)).unwrap();
+            edit_response(&mut head, |parts| {
+                parts.headers.append(X_TEST, HeaderValue::from_static("1"))
+            });
+            assert_eq!(head.get_reason_phrase(), Some(kept));
+            assert_eq!(head.headers["x-test"], "1");
+        }
+    }
+}
