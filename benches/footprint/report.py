@@ -31,7 +31,8 @@ class Row:
         if self.measured <= self.budget:
             return f"kept, {share}"
         held = f"; held to {self.shown(self.held)}" if self.held else ""
-        return f"{'not reached' if self.kept() else 'BROKEN'}, {share}{held}"
+        missed = "not reached" if self.kept() or self.timing else "BROKEN"
+        return f"{missed}, {share}{held}"
 
     def cells(self):
         budget = "" if self.budget is None else self.shown(self.budget)
