@@ -71,22 +71,6 @@ impl ProxyHttp for Gateway {
             }
         }
 
-        ['s, 'c] fn proxy_upstream_filter(self, _session: &'s mut Session, _ctx: &'c mut Ctx) -> Result<bool> {
-            yes()
-        }
-
-        ['s, 'p, 'd, 'c] fn connected_to_upstream(
-            self,
-            _session: &'s mut Session,
-            _reused: bool,
-            _peer: &'p HttpPeer,
-            _fd: RawFd,
-            _digest: Option<&'d Digest>,
-            _ctx: &'c mut Ctx,
-        ) -> Result<()> {
-            done(Ok(()))
-        }
-
         ['s, 'h, 'c] fn upstream_request_filter(
             self,
             session: &'s mut Session,
@@ -104,15 +88,6 @@ impl ProxyHttp for Gateway {
             ctx: &'c mut Ctx,
         ) -> Result<()> {
             done(admit::count_body(body.as_ref(), ctx))
-        }
-
-        ['s, 'h, 'c] fn upstream_response_filter(
-            self,
-            _session: &'s mut Session,
-            _head: &'h mut ResponseHeader,
-            _ctx: &'c mut Ctx,
-        ) -> Result<()> {
-            done(Ok(()))
         }
 
         ['s, 'h, 'c] fn response_filter(
@@ -135,6 +110,34 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         attempt::next_peer(ctx)
+    }
+
+    // Nothing is done in these; what pingora does by default is the same and takes heap.
+    at_once! {
+        ['s, 'c] fn proxy_upstream_filter(self, _session: &'s mut Session, _ctx: &'c mut Ctx) -> Result<bool> {
+            yes()
+        }
+
+        ['s, 'p, 'd, 'c] fn connected_to_upstream(
+            self,
+            _session: &'s mut Session,
+            _reused: bool,
+            _peer: &'p HttpPeer,
+            _fd: RawFd,
+            _digest: Option<&'d Digest>,
+            _ctx: &'c mut Ctx,
+        ) -> Result<()> {
+            done(Ok(()))
+        }
+
+        ['s, 'h, 'c] fn upstream_response_filter(
+            self,
+            _session: &'s mut Session,
+            _head: &'h mut ResponseHeader,
+            _ctx: &'c mut Ctx,
+        ) -> Result<()> {
+            done(Ok(()))
+        }
     }
 
     fn fail_to_connect(
