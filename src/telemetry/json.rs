@@ -3,7 +3,11 @@
 //! Called for each line of the access log and each answer of our own. Whatever the bytes of a value, what is written is valid JSON on one line,
 //! and harmless on a terminal.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    io::{self, Write},
+    net::IpAddr,
+    time::Duration,
+};
 
 /// The most bytes of one value that are written; what is longer ends in `…`.
 pub const MAX_VALUE: usize = 2048;
@@ -69,7 +73,12 @@ impl<'a> Object<'a> {
     }
 
     pub fn ip(&mut self, key: &str, value: IpAddr) {
-        self.raw(key, |out| quoted(out, |out| address(out, value)));
+        self.raw(key, |out| {
+            quoted(out, |out| {
+                // Memory takes all that is written to it.
+                let _ = address(out, value);
+            });
+        });
     }
 }
 
@@ -83,20 +92,20 @@ pub fn decimal(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-pub fn address(out: &mut Vec<u8>, address: IpAddr) {
+/// Writes an address as `Display` does, which for IPv4 takes ten times as long. Fails only as `out` does.
+pub fn address(out: &mut impl Write, address: IpAddr) -> io::Result<()> {
     match address {
         IpAddr::V4(v4) => {
             for (i, octet) in v4.octets().into_iter().enumerate() {
                 if i > 0 {
-                    out.push(b'.');
+                    out.write_all(b".")?;
                 }
-                decimal(out, octet.into());
+                out.write_all(itoa::Buffer::new().format(octet).as_bytes())?;
             }
+            Ok(())
         }
         // RFC 5952 has rules enough to leave them to the standard library.
-        IpAddr::V6(v6) => {
-            let _ = std::io::Write::write_fmt(out, format_args!("{v6}"));
-        }
+        IpAddr::V6(v6) => write!(out, "{v6}"),
     }
 }
 

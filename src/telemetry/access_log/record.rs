@@ -140,14 +140,11 @@ fn optional(object: &mut Object<'_>, key: &str, value: Option<&str>) {
 }
 
 fn socket(out: &mut Vec<u8>, socket: SocketAddr) {
-    match socket.ip() {
-        ip @ IpAddr::V4(_) => address(out, ip),
-        ip @ IpAddr::V6(_) => {
-            out.push(b'[');
-            address(out, ip);
-            out.push(b']');
-        }
-    }
+    let v6 = socket.is_ipv6();
+    out.extend(v6.then_some(b'['));
+    // Memory takes all that is written to it.
+    let _ = address(out, socket.ip());
+    out.extend(v6.then_some(b']'));
     out.push(b':');
     decimal(out, socket.port().into());
 }
